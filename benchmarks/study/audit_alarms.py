@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from benchmarks.dated import parser_of, write_dated
 from robustvit.audits.memory import Memory
 from robustvit.audits.properties import audit_properties, photo_properties
-from robustvit.audits.regions import RegionSettings, find_regions
+from robustvit.audits.region import ModelAnswers
+from robustvit.audits.regions import find_regions
 from robustvit.common.options import Feature
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.class_matching import match_labels
 from robustvit.data.find_photos import find_photos
 from robustvit.evaluation.insertions import CONTROL, answers_to, insertions
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.pulls import judge_insertions, risen_costs
 from robustvit.models.load import load_model
 
@@ -75,8 +77,8 @@ def alarms(given: argparse.Namespace) -> dict[str, Any]:
             part = CachedPhotos([photos[at] for at in half], model.preprocessing)
             logits = [memory.logits(model, part[at]["image"][None])[0].softmax(dim=0) for at in range(len(half))]
             before = [(int(one.argmax()), float(one.max())) for one in logits]
-            settings = RegionSettings(seed=split, most=3, asking=AtRandom(split, memory))
-            found = find_regions(model, part, [names[at] for at in half], before, settings)
+            settings = MeasureSettings(seed=split, asking=AtRandom(split, memory))
+            found = find_regions(ModelAnswers(model, before), part, [names[at] for at in half], settings, most=3)
             rows.setdefault("regions at random", []).append((sum(one.decides for one in found), len(found)))
     return {
         name: {

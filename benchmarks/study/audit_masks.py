@@ -20,13 +20,14 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from benchmarks.dated import parser_of, write_dated
-from robustvit.audits.measures import PhotoSettings, audit_photos
+from robustvit.audits.measures import audit_photos
 from robustvit.audits.summary import means
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.class_matching import match_labels
 from robustvit.data.embedded.scenes import write_split
 from robustvit.data.find_photos import find_photos
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.masks.confidence import overlap
 from robustvit.models.load import load_model
 
@@ -48,8 +49,8 @@ def changed(mask: np.ndarray, kind: str, pixels: int) -> np.ndarray:
 def measure(folder: Path, masks: Path, model: Any, seed: int) -> dict[str, Any]:
     """Return cost and relevance inside the masks of a folder."""
     photos = match_labels(find_photos(folder / "images", masks), model.num_classes, model.class_names)
-    found = means(audit_photos(model, CachedPhotos(photos, model.preprocessing),
-                               PhotoSettings(tries=1, variants=(), seed=seed)))  # fmt: skip
+    held = CachedPhotos(photos, model.preprocessing)
+    found = means(audit_photos(model, held, MeasureSettings(seed=seed), tries=1, variants=()))
     return {name: vars(found[name]) for name in ("cost", "mixed-other", "energy")}
 
 

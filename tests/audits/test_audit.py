@@ -379,10 +379,12 @@ def test_photos_that_a_run_was_trained_on_are_named(tmp_path, photos):
 
 def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, model_folder, capsys):
     images, masks = map(str, photos)
-    one, flat, made = tmp_path / "one", tmp_path / "flat", tmp_path / "made.csv"
+    one, flat, made, listed = (tmp_path / name for name in ("one", "flat", "made.csv", "listed.csv"))
     shutil.copytree(photos[0] / "disc", one / "disc")
     shutil.copytree(photos[0] / "disc", flat)
     made.write_text(f"image,label\n{photos[0]}/disc/000.png,disc\n{photos[0]}/frame/000.png,frame\n")
+    rows = [f"{photos[0]}/{name}/000.png,{photos[1]}/{name}/000.png,{name}" for name in ("disc", "frame")]
+    listed.write_text("\n".join(["image,mask,label", *rows]))
     theirs, page = tmp_path / "thesis.html", str(tmp_path / "page" / "a.html")
     theirs.write_text("<html>words</html>")
     (tmp_path / "mine.json").write_text("{}")
@@ -396,7 +398,10 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, model_
         ([*both], "out"),
         ([*both, "--out", page, "--groups", "1"], "--groups of at least 2"),
         ([*both, "--out", page, "--tries", "0"], "--tries of at least 1"),
-        ([*both, "--out", page, "--mask-model", "x"], "--mask-model is about finding masks"),
+        ([*both, "--out", page, "--mask-model", "x"], "--mask-model is about finding masks, but --masks names some"),
+        ([*both, "--out", page, "--mask-threshold", "0.5"], "--mask-threshold is about finding masks"),
+        ([*source, "--images", str(listed), "--out", page, "--mask-centre"], f"masks, but {listed} lists some"),
+        ([*source, "--images", images, "--without-masks", "--mask-size", "48", "--out", page], "--mask-size is about"),
         ([*both, "--out", page, "--group-block", "99"], "expected --group-block from 1 to"),
         ([*both, "--out", page, "--group-checkpoint", "x"], "--group-checkpoint needs --group-model"),
         ([*both, "--out", page, "--backgrounds", str(tmp_path / "nowhere")], "expected a folder of backgrounds"),

@@ -15,25 +15,24 @@ from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError
 from robustvit.audits.audited_photo import AuditedPhoto, PhotoAnswer, Tried
+from robustvit.audits.background_choice import choose_pastings, choose_tries, fit_photos
 from robustvit.audits.background_groups import group_photos, usual_photos
 from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds
 from robustvit.audits.by_metric import metric_beyond, metric_changes, metric_means
 from robustvit.audits.clusters import silhouette
-from robustvit.audits.measures import PhotoSettings, audit_photos
+from robustvit.audits.measures import audit_photos
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import (
     GRIDS,
     LEAST_INSIDE,
     SIDE,
     PlacedAnswers,
-    choose_pastings,
     measure_placements,
     shift_difference,
     shift_points,
     shift_values,
 )
 from robustvit.audits.summary import Beyond, beyond_chance, beyond_chances, compare_photos, means
-from robustvit.audits.tried_backgrounds import choose_tries, fit_photos
 from robustvit.audits.verdict import change_of, judge
 from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval, mean_interval
 from robustvit.data.cached_photos import CachedPhotos
@@ -164,7 +163,7 @@ def test_intervals_of_placements_cover_the_backgrounds():
 
 def test_everything_measured_on_a_photo_one_by_one(held, classifier):
     classifier.train()
-    found = audit_photos(classifier, held, PhotoSettings(swaps=1, tries=4, seed=5, batch_size=4))
+    found = audit_photos(classifier, held, MeasureSettings(swaps=1, seed=5, batch_size=4), tries=4)
     assert classifier.training
     classifier.eval()
     able, usable = fit_photos(held)
@@ -209,7 +208,7 @@ def test_everything_measured_on_a_photo_one_by_one(held, classifier):
 
 
 def test_batches_of_any_size_give_the_same_answers(held, classifier):
-    one, many = (audit_photos(classifier, held, PhotoSettings(swaps=1, tries=2, batch_size=size)) for size in (1, 7))
+    one, many = (audit_photos(classifier, held, MeasureSettings(swaps=1, batch_size=size), tries=2) for size in (1, 7))
     for a, b in zip(one, many, strict=True):
         assert {k: s.predicted for k, s in a.answers.items()} == {k: s.predicted for k, s in b.answers.items()}
         assert [(t.donor, t.answer.predicted) for t in a.tried] == [(t.donor, t.answer.predicted) for t in b.tried]
@@ -236,7 +235,7 @@ def test_placed_objects_one_by_one(held, classifier):
     assert Counter(labels[one.index] for one in pastings).most_common()[0][1] == 2
     assert all(labels[donor] != labels[one.index] for one in pastings for donor in one.donors)
     other = Classifier(tiny_network(depth=2), preprocessing=Preprocessing((SIZE, SIZE), crop_share=0.8))
-    answers = measure_placements([classifier, other], held, pastings, batch_size=5)
+    answers = measure_placements([classifier, other], held, pastings, MeasureSettings(batch_size=5))
     for model, said in zip((classifier, other), answers, strict=True):
         transform = evaluation_transform(model.preprocessing)
         for pasting in pastings[:2]:
@@ -267,12 +266,12 @@ def test_objects_are_placed_on_backgrounds_given(held, classifier, tmp_path):
     pastings = choose_pastings([0, 1, 2] * 3, range(9), [True] * 9, 100, 0, files)
     assert len(pastings) == 9
     assert sorted(Counter(one.file for one in pastings).values()) == [4, 5], "each file as often as the other"
-    (answers,) = measure_placements([classifier], held, pastings)
+    (answers,) = measure_placements([classifier], held, pastings, MeasureSettings())
     by_file = {one.file: {answers[p.index].background for p in pastings if p.file == one.file} for one in pastings}
     assert sorted(by_file.values(), key=min) == [{0}, {1}]
     files[0].write_bytes(b"no image")
     with pytest.raises(UserError, match="not an image"):
-        measure_placements([classifier], held, pastings)
+        measure_placements([classifier], held, pastings, MeasureSettings())
 
 
 def plain_silhouette(points, labels):
@@ -324,7 +323,7 @@ def test_backgrounds_that_are_all_alike_are_one_kind():
 
 
 def test_features_of_backgrounds_do_not_depend_on_the_object(held, classifier):
-    found = background_features(classifier, held, batch_size=4)
+    found = background_features(classifier, held, MeasureSettings(batch_size=4))
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(9))
     item = held[2]
     tiled = tiled_background(item["image"], item["mask"])
@@ -337,7 +336,7 @@ def test_features_of_backgrounds_do_not_depend_on_the_object(held, classifier):
     photo, mask = (np.array(Image.open(place)) for place in (held.photos[2].image, held.photos[2].mask))
     photo[mask > 0] = (255, 0, 255)
     Image.fromarray(photo).save(held.photos[2].image)
-    again = background_features(classifier, CachedPhotos(held.photos, classifier.preprocessing))
+    again = background_features(classifier, CachedPhotos(held.photos, classifier.preprocessing), MeasureSettings())
     assert again == pytest.approx(found, abs=1e-5)
 
 
@@ -531,7 +530,7 @@ def test_a_large_head_scores_the_classes_of_the_photos_on_backgrounds_alone_too(
     large = Classifier(
         tiny_network(len(names)), preprocessing=Preprocessing((SIZE, SIZE), crop_share=1.0), class_names=names
     )
-    found = audit_photos(large, held, PhotoSettings(swaps=1, tries=2))
+    found = audit_photos(large, held, MeasureSettings(swaps=1), tries=2)
     for photo in found:
         kept = set(photo.plain.scores)
         assert kept == {one.label for one in found}

@@ -37,7 +37,10 @@ def test_words_are_the_nearest_by_the_mean_cosine(folder, model_folder):
     model = load_model(f"local-dir:{model_folder}")
     photos = [{"image": torch.rand(3, SIZE, SIZE)} for _ in range(3)]
     patches = [Patch(index, 2, 3, 0.5) for index in range(3)]
-    region = Region(0.5, {}, patches, NOTHING, NOTHING, NOTHING, [])
+    region = Region(
+        share=0.5, classes={}, patches=patches, decided=[],
+        accuracy=NOTHING, against_others=NOTHING, probability=NOTHING,
+    )  # fmt: skip
     namer = load_namer(f"open_clip:{folder}", ["my own class"])
     (named,) = name_regions(namer, [region], photos, model)
     assert len(set(named.words)) == 3

@@ -8,9 +8,10 @@ import timm
 import torch
 
 from robustvit.audits import regions
-from robustvit.audits.region import Patch, crop_around
-from robustvit.audits.regions import Asked, RegionSettings, find_regions, share_out
+from robustvit.audits.region import ModelAnswers, Patch, crop_around
+from robustvit.audits.regions import find_regions, share_out
 from robustvit.evaluation.asking import Asking
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.models.classifier import Classifier, Preprocessing
 
 SIDE, PATCH = 64, 8
@@ -73,15 +74,16 @@ class Looking(Asking):
 def answers(model, photos):
     with torch.no_grad():
         found = model(torch.stack([item["image"] for item in photos.items])).softmax(dim=1).max(dim=1)
-    return list(zip(found.indices.tolist(), found.values.tolist(), strict=True))
+    return ModelAnswers(model, list(zip(found.indices.tolist(), found.values.tolist(), strict=True)))
+
+
+LOOKING = MeasureSettings(asking=Looking())
 
 
 def test_a_planted_marker_is_the_first_kind_and_decides_the_answers(planted):
     photos = Photos()
     names = ["plain", "red"] * 12
-    first, *rest = find_regions(
-        planted, photos, names, answers(planted, photos), RegionSettings(most=3, asking=Looking())
-    )
+    first, *rest = find_regions(answers(planted, photos), photos, names, LOOKING, most=3)
     assert {(one.photo, one.row, one.column) for one in first.patches} == {
         (index, *place) for index, place in photos.red.items()
     }
@@ -100,8 +102,7 @@ def test_a_planted_marker_is_the_first_kind_and_decides_the_answers(planted):
 def test_the_same_patches_are_blurred_for_a_baseline_photo_by_photo(planted):
     photos, names = Photos(), ["plain", "red"] * 12
     said = answers(planted, photos)
-    settings = RegionSettings(most=3, asking=Looking())
-    itself = find_regions(planted, photos, names, said, settings, Asked(planted, said))[0]
+    itself = find_regions(said, photos, names, LOOKING, said, most=3)[0]
     assert itself.baseline == itself.accuracy
     assert (itself.risen.mean, itself.risen.high) == pytest.approx((0, 0.15), abs=0.15)
 
@@ -110,7 +111,7 @@ def test_the_same_patches_are_blurred_for_a_baseline_photo_by_photo(planted):
     with torch.no_grad():
         for value in blind.network.parameters():
             value.zero_()
-    against = find_regions(planted, photos, names, said, settings, Asked(blind, [(0, 0.5)] * 24))[0]
+    against = find_regions(said, photos, names, LOOKING, ModelAnswers(blind, [(0, 0.5)] * 24), most=3)[0]
     assert against.baseline.mean == 0
     assert against.risen.mean == pytest.approx(-against.accuracy.mean)
     assert against.risen.low > 0.5
@@ -118,8 +119,7 @@ def test_the_same_patches_are_blurred_for_a_baseline_photo_by_photo(planted):
 
 def test_a_limit_tests_fewer_photos_and_says_how_many(planted):
     photos = Photos()
-    settings = RegionSettings(most=2, asking=Looking(), passes=16)
-    found = find_regions(planted, photos, ["plain", "red"] * 12, answers(planted, photos), settings)
+    found = find_regions(answers(planted, photos), photos, ["plain", "red"] * 12, LOOKING, most=2, passes=16)
     assert [one.tested for one in found] == [4] * len(found)
     assert len(found[0].photos) == 12
     assert found[0].accuracy.count == 4
@@ -138,8 +138,8 @@ def test_without_masks_all_that_is_relevant_counts(planted):
     for item in photos.items:
         item["mask"] = torch.zeros_like(item["mask"])
     names, said = ["plain", "red"] * 12, answers(planted, photos)
-    assert find_regions(planted, photos, names, said, RegionSettings(asking=Looking())) == []
-    found = find_regions(planted, photos, names, said, RegionSettings(asking=Looking(), anywhere=True, most=3))
+    assert find_regions(said, photos, names, LOOKING) == []
+    found = find_regions(said, photos, names, LOOKING, anywhere=True, most=3)
     assert found[0].classes == {"red": 12}
     assert np.linalg.norm(found[0].centre) == pytest.approx(1)
     assert 0 < found[0].reach <= 1
@@ -155,7 +155,7 @@ def test_nothing_is_found_where_all_relevance_lies_on_the_object(planted):
             return self.logits(model, images), inside[:, 0]
 
     names = ["plain", "red"] * 12
-    assert find_regions(planted, photos, names, answers(planted, photos), RegionSettings(asking=Inside())) == []
+    assert find_regions(answers(planted, photos), photos, names, MeasureSettings(asking=Inside())) == []
 
 
 def test_only_the_named_patches_are_blurred():

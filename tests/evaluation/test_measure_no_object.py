@@ -9,8 +9,8 @@ from PIL import Image
 from helpers.drawn_photos import write_photos
 from helpers.small_models import tiny_network
 from robustvit import evaluate
-from robustvit.audits.measures import PhotoSettings, audit_photos
-from robustvit.audits.tried_backgrounds import fit_photos
+from robustvit.audits.background_choice import fit_photos
+from robustvit.audits.measures import audit_photos
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
@@ -63,7 +63,7 @@ def test_objects_are_put_on_their_whole_frame(listed, model):
 def test_an_audit_takes_their_backgrounds_and_no_object_of_theirs(listed, model):
     photos = CachedPhotos(listed, model.preprocessing)
     assert fit_photos(photos) == ([0, 1, 2, 3], [True] * 8)
-    found = audit_photos(model, photos, PhotoSettings(swaps=1, tries=3))
+    found = audit_photos(model, photos, MeasureSettings(swaps=1), tries=3)
     assert [set(one.values) for one in found[4:]] == [{"ordinary"}] * 4
     for one in found[:4]:
         assert len({tried.donor for tried in one.tried}) == 3

@@ -80,6 +80,10 @@ def _check_options(request: AuditRequest) -> None:
         raise UserError("expected --compare or --baseline, got both: --compare shows every model against --model")
     if auditing.without_masks and request.photos.masks is not None:
         raise UserError("expected --without-masks or --masks, got both: leave one of them out")
+    if auditing.without_masks:
+        request.found.expect_none("--without-masks neither makes nor uses any")
+    if request.photos.masks is not None:
+        request.found.expect_none("--masks names some")
     from robustvit.evaluation.insertions import file_mark, text_mark
 
     text_mark((64, 64), auditing.text)  # refused before anything is measured
@@ -92,8 +96,3 @@ def _check_options(request: AuditRequest) -> None:
             raise UserError("expected --groups-out with a single model, got --compare too: leave one of them out")
     if groups == 1:
         raise UserError("expected --groups of at least 2, or 0 to choose the number automatically, got 1")
-    finding = ("masks_out", "mask_model", "mask_checkpoint")
-    given = [name for name in finding if getattr(request.found, name) is not None]
-    if given and request.photos.masks is not None:
-        option = "--" + given[0].replace("_", "-")
-        raise UserError(f"{option} is about finding masks, but --masks names some: leave one of them out")

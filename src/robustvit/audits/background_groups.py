@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from robustvit.audits.background_kinds import BackgroundKinds
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
@@ -45,11 +45,7 @@ def group_photos(
 ) -> list[Group]:
     """Return the groups of class and background, lowest accuracy first; groups under ``MIN_GROUP`` photos come last.
 
-    Args:
-        backgrounds: of the photos.
-        names: class of each photo.
-        right: 1 for photos predicted right, else 0.
-        before: the same of a baseline.
+    ``right`` is 1 for each photo that is predicted right, else 0; ``before`` is the same of a baseline.
     """
     members: dict[tuple[str, int], list[int]] = {}
     for index, (name, kind) in enumerate(zip(names, backgrounds.members, strict=True)):
@@ -58,20 +54,11 @@ def group_photos(
     groups = []
     for (name, kind), photos in sorted(members.items()):
         new = [right[i] for i in photos]
-        if before is None:
-            groups.append(Group(name, kind, photos, mean_interval(new)))
-            continue
-        old = [before[i] for i in photos]
-        groups.append(
-            Group(
-                name,
-                kind,
-                photos,
-                mean_interval(new),
-                mean_interval(old),
-                paired_difference(old, new),
-            )
-        )
+        group = Group(name, kind, photos, mean_interval(new))
+        if before is not None:
+            old = [before[i] for i in photos]
+            group = replace(group, before=mean_interval(old), difference=paired_difference(old, new))
+        groups.append(group)
     return sorted(groups, key=lambda group: (not group.fair, group.accuracy.mean, group.class_name, group.background))
 
 

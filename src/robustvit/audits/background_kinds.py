@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torch.utils.data import DataLoader
 
 from robustvit.audits.clusters import choose_clusters
@@ -16,7 +15,8 @@ from robustvit.common.options import Feature
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.swaps import tiled_background, usable_background
-from robustvit.evaluation.asking import Asking
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.models.classifier import Classifier
 
 MOST_BACKGROUNDS = 12
 
@@ -46,39 +46,35 @@ class BackgroundKinds:
 
 
 def background_features(
-    model: nn.Module,
+    model: Classifier,
     photos: CachedPhotos,
+    settings: MeasureSettings,
     *,
     feature: Feature = "keys",
     block: int | None = None,
-    batch_size: int = 32,
-    device: str | torch.device = "cpu",
-    asking: Asking | None = None,
 ) -> np.ndarray:
     """Return the normalized mean feature of each photo's patches outside the mask.
 
     If there is enough background, the object is tiled over first, because attention would carry it to every patch.
 
     Args:
-        model: backbone on ``device``; see ``patch_features``.
+        model: backbone; see ``patch_features``.
         photos: prepared for ``model``.
+        settings: for the batch size, and how the model is asked.
         feature: see ``patch_features``, also for ``block``.
-        batch_size: images at a time.
-        device: where the model is.
-        asking: how the model is asked.
 
     Returns:
         ``(N, C)`` float64; NaN for photos without a patch outside the mask.
     """
     rows = []
-    for batch in track(DataLoader(photos, batch_size=batch_size), "features of backgrounds"):
+    for batch in track(DataLoader(photos, batch_size=settings.batch_size), "features of backgrounds"):
         images = [
             tiled_background(image, mask) if usable_background(mask) else image
             for image, mask in zip(batch["image"], batch["mask"], strict=True)
         ]
-        found = (asking or Asking()).features(model, torch.stack(images).to(device), feature, block).cpu()
-        rows_and_columns = (found.shape[1], found.shape[2])
-        outside = F.adaptive_avg_pool2d((batch["mask"] > 0.5).float(), rows_and_columns)[:, 0] == 0
+        found = settings.asking.features(model, torch.stack(images).to(model.mean.device), feature, block).cpu()
+        grid = (found.shape[1], found.shape[2])
+        outside = F.adaptive_avg_pool2d((batch["mask"] > 0.5).float(), grid)[:, 0] == 0
         total = (found * outside[..., None]).sum(dim=(1, 2)).double()
         rows.append(total / total.norm(dim=1, keepdim=True))
     return torch.cat(rows).numpy()
@@ -96,14 +92,13 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     if not len(able):
         return BackgroundKinds([None] * len(features), [float("inf")] * len(features), {})
     points = features[able]
-    different = len(np.unique(points, axis=0))
-    candidates = [count] if count else list(range(2, MOST_BACKGROUNDS + 1))
-    labels, centres, silhouettes = choose_clusters(points, [k for k in candidates if k < different] or [1], seed)
-    best = len(centres)
+    candidates = [count] if count else range(2, MOST_BACKGROUNDS + 1)
+    labels, centres, silhouettes = choose_clusters(points, candidates, seed)
     members: list[int | None] = [None] * len(features)
     distances = [float("inf")] * len(features)
     # Numbered by size: the most common background is 0.
-    names = {old: new for new, old in enumerate(np.argsort(-np.bincount(labels, minlength=best), kind="stable"))}
+    sizes = np.bincount(labels, minlength=len(centres))
+    names = {old: new for new, old in enumerate(np.argsort(-sizes, kind="stable"))}
     for index, point, label in zip(able, points, labels, strict=True):
         members[index] = int(names[label])
         distances[index] = float(np.linalg.norm(point - centres[label]))

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from robustvit.audits.audited_photo import AuditedPhoto
-from robustvit.audits.measure_names import DIFFERENCES
+from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.summary import Beyond
 from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.intervals import Interval
@@ -22,7 +22,7 @@ from robustvit.evaluation.measured_intervals import (
     predictions_of,
     shared_swaps,
 )
-from robustvit.evaluation.metrics import METRICS, OF_LABELS, WORST_GROUP, Metric, Predictions
+from robustvit.evaluation.metrics import ACCURACY, METRICS, OF_LABELS, WORST_GROUP, Metric, Predictions
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.evaluation.worst_group import worst_group_change
 
@@ -47,8 +47,11 @@ def metric_means(photos: Sequence[AuditedPhoto], metric: str) -> dict[str, Inter
 def metric_changes(before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto], metric: str) -> dict[str, Comparison]:
     """Compare what ``metric_means`` returns of two models on the same photos, with paired differences.
 
-    The cost in the worst group has no interval of its change, as two differences of lowest accuracies.
+    The cost in the worst group has no interval of its change, as two differences of lowest accuracies. Accuracy has its
+    own comparison, ``compare_photos``: for it there is nothing here.
     """
+    if metric == ACCURACY:
+        return {}
     old, new = as_measured(before), as_measured(after)
     differences = {kind: measure_difference(old, new, measure_name(metric, kind)) for kind in ANSWER_KINDS}
     if metric in METRICS:

@@ -18,9 +18,13 @@ def choose_clusters(
 ) -> tuple[np.ndarray, np.ndarray, dict[int, float]]:
     """Cluster points into that number of the candidates whose mean silhouette is largest, the smallest of equals.
 
+    Candidates count that are below the number of different points; without any, all points are one cluster.
+
     Returns:
         Labels, centres, and the silhouettes by number of clusters.
     """
+    different = len(np.unique(points, axis=0))
+    candidates = [k for k in candidates if k < different] or [1]
     found = {k: cluster_points(points, k, seed) for k in candidates}
     chosen = np.random.default_rng(seed).permutation(len(points))[:_MOST_COMPARED]
     silhouettes = {k: silhouette(points[chosen], labels[chosen]) for k, (labels, _) in found.items() if k > 1}
@@ -49,12 +53,10 @@ def cluster_points(points: np.ndarray, count: int, seed: int) -> tuple[np.ndarra
 
 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
-    """Mean silhouette (Rousseeuw 1987): ``(b - a) / max(a, b)`` with the mean distances ``a`` to a point's own cluster
-    and ``b`` to the nearest other one; 0 for a cluster of one point. In [-1, 1].
+    """Return the mean silhouette (Rousseeuw 1987) of points ``(N, C)`` with their clusters ``(N,)``, in [-1, 1].
 
-    Args:
-        points: ``(N, C)``.
-        labels: ``(N,)``, the cluster of each.
+    It is ``(b - a) / max(a, b)`` with the mean distances ``a`` to a point's own cluster and ``b`` to the nearest other
+    cluster; 0 for a cluster of a single point.
     """
     kinds, own = np.unique(labels, return_inverse=True)
     if len(kinds) < 2:

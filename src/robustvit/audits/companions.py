@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 
+from robustvit.audits.measures import predict_classes
+from robustvit.audits.region import BlurEffect, ModelAnswers, measure_blurring
 from robustvit.common.errors import UserError
-from robustvit.common.intervals import Interval, paired_difference
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import evaluation_transform
 from robustvit.data.read_photos import read_photo
-from robustvit.evaluation.asking import Asking
-from robustvit.explanation.attention.interception import evaluating
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.explanation.deletion import blurred
 from robustvit.masks.annotations import read_annotations
 from robustvit.models.classifier import Classifier
@@ -27,30 +27,17 @@ from robustvit.models.classifier import Classifier
 LEAST = 10  # photos with a kind of object, below which nothing is said
 
 
-@dataclass(frozen=True)
-class Companion:
-    """A kind of object beside the class's own.
+@dataclass(frozen=True, kw_only=True)
+class Companion(BlurEffect):
+    """A kind of object beside the class's own, and the effect of blurring all such objects.
 
     Attributes:
         name: its category in the annotations.
         classes: number of photos with it by their class.
-        accuracy: change of accuracy on these photos when all such objects are blurred.
-        against_others: the same less the change when as much is blurred elsewhere.
-        baseline: change of the baseline's accuracy on them, if there is one and it takes photos in the same way.
-        risen: how much more blurring costs the model than the baseline, photo by photo.
     """
 
     name: str
     classes: dict[str, int]
-    accuracy: Interval
-    against_others: Interval
-    baseline: Interval | None = None
-    risen: Interval | None = None
-
-    @property
-    def decides(self) -> bool:
-        """Whether blurring costs accuracy, and more than elsewhere, by the whole intervals."""
-        return self.accuracy.high < 0 and self.against_others.high < 0
 
 
 def read_companions(source: str, images: str, photos: CachedPhotos) -> dict[str, dict[int, Tensor]]:
@@ -90,13 +77,10 @@ def read_companions(source: str, images: str, photos: CachedPhotos) -> dict[str,
 
 
 def judge_companions(
-    models: Sequence[Classifier],
+    models: Sequence[ModelAnswers],
     photos: CachedPhotos,
     companions: dict[str, dict[int, Tensor]],
-    predicted: Sequence[Sequence[int]],
-    *,
-    batch_size: int = 32,
-    asking: Asking | None = None,
+    settings: MeasureSettings,
 ) -> list[Companion]:
     """Blur each kind of object where it stands, and as a control a region of the same shape elsewhere.
 
@@ -104,42 +88,29 @@ def judge_companions(
         models: the model and, if there is one that takes photos in the same way, the baseline.
         photos: prepared for them.
         companions: see ``read_companions``; kinds in fewer than 10 photos are left out.
-        predicted: each model's answers to the photos as they are.
-        batch_size: photos at a time.
-        asking: how the models are asked.
+        settings: for the batch size, and how the models are asked.
     """
+
+    def answer(model: Classifier, places: dict[int, Tensor], elsewhere: bool = False) -> list[float]:
+        loader = DataLoader(_Blurred(photos, places, elsewhere), batch_size=settings.batch_size)
+        return _right(predict_classes(model, loader, settings.asking), sorted(places))
+
+    def _right(said: Sequence[int], indices: Sequence[int]) -> list[float]:
+        return [float(one == photos.photos[index].label) for one, index in zip(said, indices, strict=True)]
+
     found = []
     for name, places in companions.items():
         indices = sorted(places)
         if len(indices) < LEAST:
             continue
-        labels = [int(photos.photos[index].label or 0) for index in indices]
-        plain = [[float(said[index] == label) for index, label in zip(indices, labels, strict=True)]
-                 for said in predicted]  # fmt: skip
-        covered = [_right(model, _Blurred(photos, places, False), labels, batch_size, asking or Asking())
-                   for model in models]  # fmt: skip
-        elsewhere = _right(models[0], _Blurred(photos, places, True), labels, batch_size, asking or Asking())
-        costs = [np.subtract(before, after) for before, after in zip(plain, covered, strict=True)]
-        found.append(
-            Companion(
-                name,
-                dict(Counter(str(photos.photos[index].class_name) for index in indices).most_common()),
-                paired_difference(plain[0], covered[0]),
-                paired_difference(elsewhere, covered[0]),
-                paired_difference(plain[1], covered[1]) if len(models) > 1 else None,
-                paired_difference(costs[1], costs[0]) if len(models) > 1 else None,
-            )
-        )
+        plain = [_right([one.answers[index][0] for index in indices], indices) for one in models]
+        covered = [answer(one.model, places) for one in models]
+        elsewhere = answer(models[0].model, places, elsewhere=True)
+        baseline = (plain[1], covered[1]) if len(models) > 1 else None
+        effect = measure_blurring(plain[0], covered[0], elsewhere, baseline)
+        classes = Counter(str(photos.photos[index].class_name) for index in indices)
+        found.append(Companion(**vars(effect), name=name, classes=dict(classes.most_common())))
     return sorted(found, key=lambda one: (one.accuracy.mean, one.name))
-
-
-def _right(model: Classifier, dataset: Dataset, labels: Sequence[int], batch_size: int, asking: Asking) -> list[float]:
-    """Return whether each answer is right."""
-    said: list[int] = []
-    with evaluating(model):
-        for images in DataLoader(dataset, batch_size=batch_size):
-            said += asking.logits(model, images.to(model.mean.device)).argmax(dim=1).tolist()
-    return [float(one == label) for one, label in zip(said, labels, strict=True)]
 
 
 class _Blurred(Dataset):

@@ -9,7 +9,7 @@ from typing import Any
 
 from robustvit.audits.audit_data import AuditData, ModelAudit
 from robustvit.audits.by_metric import metric_changes
-from robustvit.audits.measure_names import AUDIT_MEASURES
+from robustvit.audits.measures import AUDIT_MEASURES
 from robustvit.audits.page import NEUTRAL, ShownMeasures
 from robustvit.audits.record import AUDIT_KIND, metric_titles
 from robustvit.audits.shortcuts import name_shortcuts
@@ -19,7 +19,6 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.pages import page_template
 from robustvit.common.verdict import Comparison
 from robustvit.evaluation.measured_intervals import measure_name
-from robustvit.evaluation.metrics import ACCURACY
 
 MOST_MODELS = 5
 
@@ -60,11 +59,9 @@ def comparison_record(audits: Sequence[AuditData], pages: Sequence[str]) -> dict
 
 def _changes(first: ModelAudit, other: ModelAudit) -> dict[str, Comparison]:
     """Return the changes of all measures, and of the metric that decides, by the names of ``every_measure``."""
-    found = compare_photos(first.photos, other.photos)
-    if other.metric == ACCURACY:
-        return found
     by_metric = metric_changes(first.photos, other.photos, other.metric)
-    return {measure_name(other.metric, kind): one for kind, one in by_metric.items()} | found
+    named = {measure_name(other.metric, kind): one for kind, one in by_metric.items()}
+    return named | compare_photos(first.photos, other.photos)
 
 
 def write_comparison(audits: Sequence[AuditData], pages: Sequence[str], page: Path, record_file: Path) -> None:

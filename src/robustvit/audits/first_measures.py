@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from robustvit.audits.audit_data import AuditData, ModelAudit
-from robustvit.audits.audited_photo import AuditedPhoto
 from robustvit.audits.background_groups import group_photos
 from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds
-from robustvit.audits.measures import PhotoSettings, audit_photos
+from robustvit.audits.measures import audit_photos
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.run import AuditRun
 from robustvit.common.errors import UserError
@@ -15,8 +16,8 @@ from robustvit.common.provenance import versions
 from robustvit.data.class_matching import doubt_order
 from robustvit.evaluation.deciding_metric import metric_for
 from robustvit.evaluation.groups import report_groups
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.explanation.features import check_features
-from robustvit.models.classifier import Classifier
 
 ONLY_ONE_CLASS = (
     "Kinds of background, other shortcuts, moved objects, regions beside the object and showing the object alone "
@@ -29,16 +30,12 @@ def measure_first(run: AuditRun) -> AuditData:
     with run.spending.step("kinds of background"):  # first: its pictures are also those without the object
         kinds = None if run.several else _find_backgrounds(run)
     with run.spending.step("verdict"):
-        found = [_audit(run, model) for model in run.models]
+        tries, variants = run.budget.tries, run.budget.variants
+        found = [
+            audit_photos(model, run.photos_for(model), run.measuring, tries=tries, variants=variants)
+            for model in run.models
+        ]
     plain = [one.plain for one in found[0]]
-    labels = dict(enumerate(run.models[0].class_names))
-    if run.several:
-        run.notes.append(ONLY_ONE_CLASS)
-    else:
-        classes, truth = [photo.class_name for photo in run.photos], [one.label for one in plain]
-        run.notes += doubt_order(classes, truth, [one.predicted for one in plain], run.models[0])
-        labels |= {int(photo.label): name for photo, name in zip(run.photos, run.names, strict=True)
-                   if photo.label is not None}  # fmt: skip
     metric = metric_for(run.models[0].head_kind, run.request.auditing.metric)
     sides = [ModelAudit(one.source, photos, {}, metric) for one, photos in zip(run.models, found, strict=True)]
     right = [[one.values["ordinary"] for one in side.photos] for side in sides]
@@ -49,7 +46,7 @@ def measure_first(run: AuditRun) -> AuditData:
         files=[photo.image for photo in run.photos],
         masks=[photo.mask for photo in run.photos],
         names=run.names,
-        labels=labels,
+        labels=_name_classes(run, plain),
         backgrounds=kinds,
         groups=[] if kinds is None else group_photos(kinds, run.names, *right),
         by_group=report_groups(plain, [one.plain for one in found[1]] if len(found) > 1 else None),
@@ -64,17 +61,20 @@ def measure_first(run: AuditRun) -> AuditData:
     return data
 
 
-def _audit(run: AuditRun, model: Classifier) -> list[AuditedPhoto]:
-    request, running = run.request, run.request.running
-    settings = PhotoSettings(
-        swaps=request.judging.swaps, tries=run.budget.tries, variants=run.budget.variants, seed=running.seed,
-        method=request.maps.relevance, batch_size=running.batch_size, asking=run.memory,
-    )  # fmt: skip
-    return audit_photos(model, run.held(model), settings, device=run.device)
+def _name_classes(run: AuditRun, plain: Sequence[PhotoMeasure]) -> dict[int, str]:
+    """Return the names of the classes, and add a note if the photos' classes seem to be in another order."""
+    labels = dict(enumerate(run.models[0].class_names))
+    if run.several:
+        run.notes.append(ONLY_ONE_CLASS)
+        return labels
+    classes, truth = [photo.class_name for photo in run.photos], [one.label for one in plain]
+    run.notes += doubt_order(classes, truth, [one.predicted for one in plain], run.models[0])
+    named = zip(run.photos, run.names, strict=True)
+    return labels | {int(photo.label): name for photo, name in named if photo.label is not None}
 
 
 def _find_backgrounds(run: AuditRun) -> BackgroundKinds | None:
-    grouping, running = run.request.grouping, run.request.running
+    grouping = run.request.grouping
     try:
         check_features(run.grouper, grouping.group_feature, grouping.group_block)
     except UserError as error:
@@ -82,8 +82,6 @@ def _find_backgrounds(run: AuditRun) -> BackgroundKinds | None:
             f"No groups by background: {error}. Name a backbone that tells backgrounds apart with --group-model."
         )
         return None
-    features = background_features(
-        run.grouper, run.held(run.grouper), feature=grouping.group_feature, block=grouping.group_block,
-        batch_size=running.batch_size, device=run.device, asking=run.memory,
-    )  # fmt: skip
-    return find_backgrounds(features, count=grouping.groups, seed=running.seed)
+    photos, block = run.photos_for(run.grouper), grouping.group_block
+    features = background_features(run.grouper, photos, run.measuring, feature=grouping.group_feature, block=block)
+    return find_backgrounds(features, count=grouping.groups, seed=run.measuring.seed)

@@ -1,8 +1,8 @@
-"""The inputs of an audit: photos with classes and masks, and masks from TokenCut if none are given."""
+"""The photos of an audit, with classes and masks; TokenCut makes the masks if none are given."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
@@ -31,54 +31,63 @@ WEAKER = (
 
 
 def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier) -> tuple[list[Photo], list[str]]:
-    """Find the photos of an audit, and make masks if none are given.
+    """Find the photos of an audit with masks and labels, and notes on them for the reader.
 
-    Args:
-        request: what is asked for.
-        page: HTML file of the audit; masks that are made go beside it.
-        classifier: the model, to whose classes the photos' classes are matched.
-
-    Returns:
-        Photos with masks and labels, and notes on them for the reader.
+    Without masks some are made, beside ``page``. The photos' classes are matched to those of ``classifier``.
     """
     given = request.photos.or_else(classifier.pixels)
-    images, masks, notes = given.images, given.masks, []
-    unread: list[str] = []
     several = classifier.head_kind == "multi-label"
-    rules = MaskRules(several=several)
+    unread: list[str] = []
     plain = find_photos(
-        images, labelled=False, pixels=Pixels.of(given), columns=given.columns, notes=unread, rules=rules
-    )
+        given.images, labelled=False, pixels=Pixels.of(given), columns=given.columns, notes=unread,
+        rules=MaskRules(several=several),
+    )  # fmt: skip
     for note in unread:
         warn(note)
     if not several:
-        expect_classes(plain, images, "an audit compares answers with classes")
+        expect_classes(plain, given.images, "an audit compares answers with classes")
     matched = match_photos(plain, classifier)
-    _check_classes(matched)
+    _expect_two_classes(matched)
     if request.auditing.without_masks:
-        notes += unread
-        note_copies([photo.image for photo in matched], notes)
-        return [replace(photo, mask=None) for photo in matched], notes
-    if several and masks is None and not any(photo.mask for photo in plain):
-        raise UserError(
-            f"expected masks for the photos of several labels in {images}, found none, and none are made, as a finder "
-            "marks one object a photo: name --masks, or audit with --without-masks"
-        )
-    if masks is None and not any(photo.mask for photo in plain):
-        made, masks = _make_masks(request, given, page)
-        notes.append(_made_note(made, request))
-    skip = given.skip_unmasked or masks != given.masks
-    listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip), several=several)
-    notes += left_out if masks == given.masks else unread  # the note on made masks already names the doubtful ones
+        note_copies([photo.image for photo in matched], unread)
+        return [replace(photo, mask=None) for photo in matched], unread
+    listed, notes = _find_masked(request, given, page, several, any(photo.mask for photo in plain), unread)
     note_copies([photo.image for photo in listed], notes)
     photos = match_photos(listed, classifier)
-    _check_classes(photos)
+    _expect_two_classes(photos)
     notes += describe_labels(photos)
     note_absent(photos, classifier, notes)
     return photos, notes
 
 
-def _check_classes(photos: list[Photo]) -> None:
+def _find_masked(
+    request: AuditRequest, given: GivenPhotos, page: Path, several: bool, listed: bool, unread: list[str]
+) -> tuple[list[Photo], list[str]]:
+    """Find photos with masks, and make the masks if there are none.
+
+    Args:
+        request: what is asked for.
+        given: the photos.
+        page: beside which masks are made.
+        several: whether photos have several labels.
+        listed: whether the list of photos names masks.
+        unread: notes on photos that cannot be read.
+    """
+    if given.masks is not None or listed:
+        if given.masks is None:
+            request.found.expect_none(f"{given.images} lists some")
+        return find_usable_photos(given, several=several)
+    if several:
+        raise UserError(
+            f"expected masks for the photos of several labels in {given.images}, found none, and none are made, as a "
+            "finder marks one object a photo: name --masks, or audit with --without-masks"
+        )
+    made = _make_masks(request, given, page)
+    photos, _ = find_usable_photos(replace(given, masks=str(made.folder), skip_unmasked=True))
+    return photos, [_describe_made(made, request), *unread]  # it names the doubtful ones already
+
+
+def _expect_two_classes(photos: list[Photo]) -> None:
     names = sorted({str(photo.class_name) for photo in photos})
     if len({photo.label for photo in photos}) < 2:
         raise UserError(
@@ -89,28 +98,25 @@ def _check_classes(photos: list[Photo]) -> None:
 _NOT_OF_MASKS = ("group_by", "label_separator")  # columns of a list that say nothing about masks
 
 
-def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[MadeMasks, str]:
-    images, found = request.photos.images, request.found
-    folder = found.masks_out or str(page.with_name(f"{page.stem}-masks"))
-    finding = {name.removeprefix("mask_"): value for name, value in asdict(found).items() if name != "masks_out"}
-    called = {"--out": "--masks-out"} | {f"--{name}": f"--mask-{name}" for name in finding}
-    columns = {name: value for name, value in asdict(given.columns).items() if name not in _NOT_OF_MASKS}
-    photos = columns | {name: getattr(given, name) for name in ("range", "alpha", "no_object")}
-    running = {"workers": request.running.workers, "device": request.running.device}
+def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> MadeMasks:
+    found, running = request.found, request.running
+    finding = {name.removeprefix("mask_"): value for name, value in vars(found).items() if name != "masks_out"}
+    options = {name: value for name, value in vars(given.columns).items() if name not in _NOT_OF_MASKS} | finding
+    options |= {name: getattr(given, name) for name in ("range", "alpha", "no_object")}
+    options |= {"workers": running.workers, "device": running.device}
     try:
-        with options_called(called):
-            made = make_masks(images, out=folder, **finding, **photos, **running)
+        with options_called({"--out": "--masks-out"} | {f"--{name}": f"--mask-{name}" for name in finding}):
+            return make_masks(given.images, out=found.masks_out or str(page.with_name(f"{page.stem}-masks")), **options)
     except UserError as error:
         audited = request.settings["model"] if found.mask_model is None else None
-        own = f"--mask-model {audited} finds them with" if isinstance(audited, str) else "--mask-model names"
+        finder = f"--mask-model {audited} finds them with" if isinstance(audited, str) else "--mask-model names"
         model = "the audited model" if isinstance(audited, str) else "another backbone"
         raise UserError(
-            f"no masks were given, and none could be found: {error} (--masks names existing ones, {own} {model})"
+            f"no masks were given, and none could be found: {error} (--masks names existing ones, {finder} {model})"
         ) from error
-    return made, folder
 
 
-def _made_note(made: MadeMasks, request: AuditRequest) -> str:
+def _describe_made(made: MadeMasks, request: AuditRequest) -> str:
     counts = {name: sum(record.verdict == name for record in made.records) for name in ("good", "doubtful", "none")}
     backbone = request.found.mask_model or TOKENCUT_BACKBONE
     named = sum(record.verdict == NO_OBJECT for record in made.records)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from robustvit.audits.audited_photo import AuditedPhoto, PhotoAnswer, Tried
-from robustvit.audits.measure_names import DIFFERENCES
-from robustvit.audits.tried_backgrounds import choose_tries, choose_tries_by_labels, fit_photos
+from robustvit.audits.background_choice import choose_tries, choose_tries_by_labels, fit_photos
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedLabels, CachedPhotos
 from robustvit.data.datasets import SwappedPhotos
-from robustvit.data.swaps import (
-    boxed_background,
-    no_foreground,
-    only_foreground,
-    tiled_background,
-)
+from robustvit.data.swaps import boxed_background, no_foreground, only_foreground, tiled_background
 from robustvit.evaluation.asking import Asking
 from robustvit.evaluation.label_measures import measure_model
 from robustvit.evaluation.map_scores import MAP_SCORES, pointing_hit
@@ -29,6 +24,31 @@ from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.classifier import Classifier
+
+AUDIT_MEASURES: dict[str, str] = {
+    "ordinary": "ordinary accuracy",
+    "mixed-other": "accuracy on backgrounds of other classes (mixed-other)",
+    "mixed-same": "accuracy on backgrounds of the same class (mixed-same)",
+    "cost": "cost of a wrong background: mixed-same − mixed-other, points",
+    "mixed-rand": "accuracy on random backgrounds, the own class's too (mixed-rand)",
+    "gap": "ImageNet-9's BG-Gap, to compare: mixed-same − mixed-rand, points",
+    "only-fg": "accuracy on the object alone (only-fg)",
+    "only-bg-t": "accuracy on the background alone, object's box tiled over (only-bg-t)",
+    "only-bg-b": "accuracy on the background alone, object's box black (only-bg-b)",
+    "no-fg": "accuracy on the background with the object's silhouette in black (no-fg)",
+    "vulnerable": "vulnerable objects: some background flips the answer",
+    "turned": "backgrounds of other classes that flip the answer",
+    "position": "accuracy over positions of the object",
+    "size": "accuracy over sizes of the object",
+    "rotation": "accuracy over rotations of the object",
+    "energy": "relevance inside the mask",
+    "uniform": "the mask's share of the frame, which an even map would reach",
+    "miou": "mIoU of relevance map and mask",
+    "pointing": "pointing game: the map's highest point is on the object",
+}
+
+# Measures that are the difference of two kinds of swapped backgrounds.
+DIFFERENCES: dict[str, tuple[str, str]] = {"cost": ("mixed-same", "mixed-other"), "gap": ("mixed-same", "mixed-rand")}
 
 VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "only-fg": only_foreground,
@@ -39,83 +59,62 @@ VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 _NEEDS_BACKGROUND = ("only-bg-t", "only-bg-b")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PhotoSettings:
-    """How photos are audited.
-
-    Attributes:
-        swaps: backgrounds per photo for mixed-same, and as many for mixed-other.
-        tries: backgrounds of other classes per photo, to search for one that flips the answer.
-        variants: of ``VARIANTS``, those that are measured.
-        seed: fixes which backgrounds.
-        method: relevance method of the maps.
-        batch_size: images at a time.
-        asking: how the model is asked.
-    """
-
-    swaps: int = 2
-    tries: int = 12
-    variants: Sequence[str] = tuple(VARIANTS)
-    seed: int = 0
-    method: str = "gae"
-    batch_size: int = 32
-    asking: Asking = field(default_factory=Asking)
-
-
 def audit_photos(
     model: Classifier,
     photos: CachedPhotos,
-    settings: PhotoSettings,
+    settings: MeasureSettings,
     *,
-    device: str | torch.device = "cpu",
+    tries: int = 12,
+    variants: Sequence[str] = tuple(VARIANTS),
 ) -> list[AuditedPhoto]:
-    """Measure a classifier on photos with masks and classes; of several labels, an answer is right if all are.
+    """Measure a classifier on photos with masks and classes; an answer to several labels is right if all are.
 
     Args:
-        model: on ``device``.
+        model: the classifier.
         photos: the photos.
-        settings: what is measured.
-        device: where the model is.
+        settings: how they are measured.
+        tries: backgrounds of other classes per photo, to search for one that flips the answer.
+        variants: of ``VARIANTS``, those that are measured.
     """
-    how = MeasureSettings(
-        settings.swaps,
-        settings.seed,
-        method=settings.method,
-        scores={**MAP_SCORES, "pointing": pointing_hit},
-        batch_size=settings.batch_size,
-        asking=settings.asking,
-    )
-    found = [AuditedPhoto(one, dict(one.values)) for one in measure_model(model, photos, how, device=device)]
+    settings = replace(settings, scores={**MAP_SCORES, "pointing": pointing_hit})
+    measured = measure_model(model, photos, settings, device=model.mean.device)
+    found = [AuditedPhoto(one, dict(one.values)) for one in measured]
     for index, photo in enumerate(found):
-        for name, (kind, less) in DIFFERENCES.items():
-            if kind in photo.values and less in photo.values:
-                photo.values[name] = photo.values[kind] - photo.values[less]
+        _add_differences(photo.values)
         if "energy" in photo.values:
-            photo.values["uniform"] = float(photos[index]["mask"].mean())
-    labels = [photo.label for photo in found]
-    classes = sorted(set(labels))
-    scored = classes if len(classes) <= MOST_SCORED else []  # as ``measure`` keeps on swapped backgrounds
+            photo.values["uniform"] = float(photos[index]["mask"].mean())  # what an even map would have inside
     able, usable = fit_photos(photos)
-    jobs = [
-        (index, name) for index in able for name in settings.variants if usable[index] or name not in _NEEDS_BACKGROUND
-    ]
-    answers = _predict(model, _VariantPhotos(photos, jobs), settings, device, "objects and backgrounds alone", scored)
-    for (index, name), answer in zip(jobs, answers, strict=True):
-        found[index].answers[name] = answer
-        found[index].values[name] = float(found[index].plain.is_right(answer))
+    classes = sorted({photo.label for photo in found})
+    scored = classes if len(classes) <= MOST_SCORED else []  # as ``measure`` keeps on swapped backgrounds
+    answer = partial(_answer, model, settings=settings, scored=scored)
+    jobs = [(index, name) for index in able for name in variants if usable[index] or name not in _NEEDS_BACKGROUND]
+    answers = answer(_VariantPhotos(photos, jobs), title="objects and backgrounds alone")
+    for (index, name), said in zip(jobs, answers, strict=True):
+        found[index].answers[name] = said
+        found[index].values[name] = float(found[index].plain.is_right(said))
     if isinstance(photos, CachedLabels):
         several = [photo.plain.labels or [] for photo in found]
-        pairs = choose_tries_by_labels(several, able, usable, settings.tries, settings.seed)
+        pairs = choose_tries_by_labels(several, able, usable, tries, settings.seed)
     else:
-        pairs = choose_tries(labels, able, usable, settings.tries, settings.seed)
-    answers = _predict(model, SwappedPhotos(photos, pairs), settings, device, "backgrounds of other classes", scored)
-    for (index, donor), answer in zip(pairs, answers, strict=True):
-        found[index].tried.append(Tried(donor, labels[donor], answer, tuple(found[donor].plain.labels or ())))
-    for photo in found:
-        if photo.tried:
-            photo.values["turned"] = len(photo.turned) / len(photo.tried)
-            photo.values["vulnerable"] = float(bool(photo.turned))
+        pairs = choose_tries([photo.label for photo in found], able, usable, tries, settings.seed)
+    answers = answer(SwappedPhotos(photos, pairs), title="backgrounds of other classes")
+    _add_tries(found, pairs, answers)
     return found
+
+
+def _add_tries(found: list[AuditedPhoto], pairs: list[tuple[int, int]], answers: list[PhotoAnswer]) -> None:
+    """Add the answers on backgrounds of other classes, to each photo from the other that lends its background."""
+    for (index, donor), said in zip(pairs, answers, strict=True):
+        lender = found[donor]
+        found[index].tried.append(Tried(donor, lender.label, said, tuple(lender.plain.labels or ())))
+    for photo in (one for one in found if one.tried):
+        photo.values |= {"turned": len(photo.turned) / len(photo.tried), "vulnerable": float(bool(photo.turned))}
+
+
+def _add_differences(values: dict[str, float]) -> None:
+    for name, (kind, less) in DIFFERENCES.items():
+        if kind in values and less in values:
+            values[name] = values[kind] - values[less]
 
 
 class _VariantPhotos(Dataset):
@@ -133,19 +132,14 @@ class _VariantPhotos(Dataset):
         return item | {"image": VARIANTS[name](item["image"], item["mask"])}
 
 
-def _predict(
-    model: nn.Module,
-    dataset: Dataset,
-    settings: PhotoSettings,
-    device: str | torch.device,
-    title: str,
-    scored: Sequence[int],
+def _answer(
+    model: Classifier, dataset: Dataset, *, settings: MeasureSettings, title: str, scored: Sequence[int]
 ) -> list[PhotoAnswer]:
     """Return the answers; of one class a photo, they keep the probabilities of the ``scored`` classes."""
     answers: list[PhotoAnswer] = []
     with evaluating(model):
         for batch in track(DataLoader(dataset, batch_size=settings.batch_size), title):
-            logits = settings.asking.logits(model, batch["image"].to(device))
+            logits = settings.asking.logits(model, batch["image"].to(model.mean.device))
             if "targets" in batch:
                 probabilities = logits.sigmoid().cpu()
                 right = torch.where(batch["targets"] > 0.5, probabilities, 1.0).amin(dim=1)
@@ -158,3 +152,10 @@ def _predict(
             rows = zip(predicted.tolist(), best.tolist(), right.tolist(), scores, strict=True)
             answers += [PhotoAnswer(*row[:3], dict(zip(kept, row[3], strict=True))) for row in rows]
     return answers
+
+
+def predict_classes(model: Classifier, batches: Iterable[Tensor], asking: Asking) -> list[int]:
+    """Return the predicted class of every image of some batches ``(B, 3, H, W)``."""
+    device = model.mean.device
+    with evaluating(model):
+        return [one for images in batches for one in asking.logits(model, images.to(device)).argmax(dim=1).tolist()]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
+from robustvit.common.errors import UserError
 from robustvit.common.option_groups import InferenceOptions, JudgingOptions, MapOptions, MetricOption, RunningOptions
 from robustvit.common.options import Feature
 from robustvit.common.photo_options import GivenPhotos
@@ -36,6 +37,13 @@ class AutomaticMasks:
     mask_centre: bool | None = None
     mask_threshold: float | None = None
     mask_size: int = 480
+
+    def expect_none(self, reason: str) -> None:
+        """Refuse these options where no masks are made."""
+        given = [one.name for one in fields(self) if getattr(self, one.name) != one.default]
+        if given:
+            option = "--" + given[0].replace("_", "-")
+            raise UserError(f"{option} is about finding masks, but {reason}: leave one of them out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
-from robustvit.audits.measure_names import DIFFERENCES
+from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.properties import PROPERTIES
 from robustvit.audits.record import AUDIT_KIND, metric_titles
@@ -107,27 +107,17 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
     page = page_template(
         __package__, "audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:]))
     )
-    measured = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
     sides = ["model", "baseline"] if record["baseline"] else ["model"]
-    shown = ShownMeasures.by(record["metric"])
-    number_of = {name: number for number, name in enumerate(list(record["classes"])[:MOST_GROUPS])}
     numbers = record.get("by_class")
     return page.render(
         mark=AUDIT_KIND,
         record=record,
-        by_class=numbers and render_class_numbers(numbers, "model", "baseline", record_name),
+        record_name=printable(record_name),
         sides=sides,
-        three=[(name, words) for name, words in shown.three.items() if name in record["measures"]][:3],
-        row_groups=shown.groups,
-        falls=shown.falls,
-        neutral=NEUTRAL,
-        number_of=number_of,
-        filter_of={name: str(number) for name, number in number_of.items()} | _filters(record, number_of),
+        by_class=numbers and render_class_numbers(numbers, "model", "baseline", record_name),
         chart=accuracy_chart(record),
         shift_charts=shift_charts(record),
         group_chart=draw_groups(read_groups(record["by_group"])) if record["by_group"] else None,
-        columns=[name for name in CLASS_COLUMNS if name in measured],
-        more_columns=[name for name in measured if name not in CLASS_COLUMNS],
         few=MOST_TURNS,
         many=MOST_PHOTOS,
         fair=shown_groups(record, True),
@@ -135,22 +125,42 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
         worst=[[pictures.worst[side][position] for side in sides] for position in range(len(record["worst"]))],
         case_tiles=pictures.case,
         thumbnails=pictures.thumbnails,
-        record_name=printable(record_name),
-        differences=list(shown.differences),
         crops=pictures.crops,
         anywhere=record["settings"]["without_masks"],
         shortcuts=regions_to_decide(record),
         pull_limit=PULL,
         property_names=PROPERTIES,
+        **_name_measures(record),
+        **_number_classes(record),
     )
 
 
-def _filters(record: Mapping[str, Any], number_of: Mapping[str, int]) -> dict[str, str]:
-    """Return by which numbers of classes photos of several labels are shown, by their labels in words."""
+def _name_measures(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the template is told of measures: which are shown where, and which way is better."""
+    shown = ShownMeasures.by(record["metric"])
+    by_class = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
     return {
+        "three": [(name, words) for name, words in shown.three.items() if name in record["measures"]][:3],
+        "row_groups": shown.groups,
+        "falls": shown.falls,
+        "neutral": NEUTRAL,
+        "differences": list(shown.differences),
+        "columns": [name for name in CLASS_COLUMNS if name in by_class],
+        "more_columns": [name for name in by_class if name not in CLASS_COLUMNS],
+    }
+
+
+def _number_classes(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the numbers of the classes, and by which of them photos are shown, by their labels in words."""
+    number_of = {name: number for number, name in enumerate(list(record["classes"])[:MOST_GROUPS])}
+    several = {
         photo["class"]: " ".join(str(number_of[name]) for name in photo["labels"] if name in number_of)
         for photo in record["photos"]
         if photo["labels"] is not None
+    }
+    return {
+        "number_of": number_of,
+        "filter_of": {name: str(number) for name, number in number_of.items()} | several,
     }
 
 

@@ -15,7 +15,6 @@ from robustvit.audits.record import AUDIT_KIND
 from robustvit.audits.region_names import load_namer, name_regions
 from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
-from robustvit.audits.summary_file import fails
 from robustvit.audits.writing import AuditDrawing, write_audit, write_found_groups
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError, options_called
@@ -34,14 +33,7 @@ from robustvit.models.options import ComparedModels
 
 
 def audit_models(request: AuditRequest, models: ComparedModels, page: Path, record: Path) -> Audit:
-    """Audit a model and, if there is one, its baseline.
-
-    Args:
-        request: options of the audit.
-        models: the model and its baseline.
-        page: HTML file to write.
-        record: JSON file to write.
-    """
+    """Audit a model and, if there is one, its baseline; write the page and the record."""
     auditing, running = request.auditing, request.running
     classifier = load_given(models, CLASSIFIERS)
     _refuse_for_several(request, classifier)
@@ -73,7 +65,7 @@ def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, reco
         measured = measure_rest(run, measured)
         if namer is not None:
             model = run.models[0]
-            named = name_regions(namer.to(run.device), measured.regions, run.held(model), model)
+            named = name_regions(namer.to(model.mean.device), measured.regions, run.photos_for(model), model)
             measured = replace(measured, regions=named)
     finally:
         run.spending.close()
@@ -84,7 +76,7 @@ def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, reco
         tell(f"groups: {count} photos with their kind of background in {run.request.grouping.groups_out}")
     run.memory.forget()
     limit = run.request.auditing.fail_if
-    failed = fails(written, limit)
+    failed = limit is not None and bool(written["summary"]["fails"][limit])
     if limit is not None and not failed and measured.model.verdict.reliance == "cannot tell":
         warn(f"--fail-if {limit}: the audit cannot tell, so it does not fail, but the model has not passed either.")
     return Audit(page, record, measured, failed)
@@ -93,11 +85,7 @@ def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, reco
 def compare_models(request: AuditRequest, models: ComparedModels, page: Path, record: Path) -> Audit:
     """Audit several models on the same photos, each with a page of its own, and write a page that compares them.
 
-    Args:
-        request: options of the audit; ``auditing.compare`` names the further models.
-        models: the model that the others are compared with.
-        page: HTML file that compares; the pages of the models go beside it, with numbers.
-        record: JSON file beside it.
+    ``auditing.compare`` names the models that are compared with the first; their pages go beside it, with numbers.
     """
     sources = [name.strip() for name in (request.auditing.compare or "").split(",")]
     if not all(sources) or not 1 <= len(sources) < MOST_MODELS:

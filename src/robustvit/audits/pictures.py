@@ -12,7 +12,7 @@ from robustvit.audits.region import Patch, crop_around
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import SwappedPhotos
-from robustvit.evaluation.asking import Asking
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.explanation.maps import image_map
 from robustvit.models.classifier import Classifier
 from robustvit.models.families import find_layout
@@ -42,61 +42,18 @@ def choose_worst(photos: Sequence[AuditedPhoto], count: int) -> list[int]:
     return [index for _, index in sorted(found)[:count]]
 
 
-def draw_worst(
-    photos: CachedPhotos,
-    model: Classifier,
-    audited: Sequence[AuditedPhoto],
-    indices: Sequence[int],
-    *,
-    method: str = "gae",
-    batch_size: int = 32,
-    device: str | torch.device = "cpu",
-    asking: Asking | None = None,
-) -> list[list[AuditPicture]]:
-    """Draw photos as a model sees them.
-
-    Each gets ``mask`` (its outline), ``relevance`` (of the predicted class) and, if backgrounds were tried, ``harmful``
-    (the object on the background on which its true class is least probable).
-
-    Args:
-        photos: prepared for ``model``.
-        model: on ``device``.
-        audited: measures of the photos.
-        indices: of the photos to draw.
-        method: relevance method.
-        batch_size: images at a time.
-        device: where the model is.
-        asking: how the model is asked.
-    """
-    rows = []
-    for start in range(0, len(indices), batch_size):
-        part = indices[start : start + batch_size]
-        items = [photos[index] for index in part]
-        images = torch.stack([item["image"] for item in items]).to(device)
-        _, found = (asking or Asking()).explain(model, images, method)
-        maps = image_map(found, (images.shape[-2], images.shape[-1]))
-        for index, item, drawn in zip(part, items, maps, strict=True):
-            tiles = [AuditPicture(jpeg_url(outline_mask(item["image"], item["mask"])), "mask")]
-            tiles.append(AuditPicture(jpeg_url(overlay(item["image"], drawn)), "relevance"))
-            harmful = audited[index].most_harmful
-            if harmful is not None:
-                swapped = SwappedPhotos(photos, [(index, harmful.donor)])[0]["image"]
-                tiles.append(AuditPicture(jpeg_url(pixels_of(swapped)), "harmful"))
-            rows.append(tiles)
-    return rows
-
-
 @dataclass(frozen=True)
 class Case:
-    """The photo that shows best what a background does: its answer is right, and on another background it is not.
-
-    Attributes:
-        index: of the photo.
-        donor: of the photo that lends the background; None where no background flips an answer.
-    """
+    """A photo to show, and the photo that lends it another background, if there is one."""
 
     index: int
     donor: int | None
+
+
+def most_harmful_case(photo: AuditedPhoto, index: int) -> Case:
+    """Return a photo with the background on which its true class is least probable."""
+    harmful = photo.most_harmful
+    return Case(index, None if harmful is None else harmful.donor)
 
 
 def choose_case(photos: Sequence[AuditedPhoto]) -> Case | None:
@@ -113,29 +70,39 @@ def choose_case(photos: Sequence[AuditedPhoto]) -> Case | None:
     return Case(max(wrong)[1], None) if wrong else None
 
 
-def draw_case(
+def draw_photos(
     photos: CachedPhotos,
     model: Classifier,
-    audited: Sequence[AuditedPhoto],
-    case: Case | None,
+    cases: Sequence[Case],
+    settings: MeasureSettings,
     *,
-    method: str = "gae",
-    asking: Asking | None = None,
-) -> list[AuditPicture]:
-    """Draw a case: the ``photo``, its ``relevance``, and ``harmful``, the object on the other background."""
-    if case is None:
-        return []
-    image = photos[case.index]["image"]
-    _, found = (asking or Asking()).explain(model, image[None].to(model.mean.device), method)
-    map_of = image_map(found, (image.shape[-2], image.shape[-1]))[0]
-    tiles = [
-        AuditPicture(jpeg_url(pixels_of(image)), "photo"),
-        AuditPicture(jpeg_url(overlay(image, map_of)), "relevance"),
-    ]
-    if case.donor is not None:
-        swapped = SwappedPhotos(photos, [(case.index, case.donor)])[0]["image"]
-        tiles.append(AuditPicture(jpeg_url(pixels_of(swapped)), "harmful"))
-    return tiles
+    masks: bool = True,
+) -> list[list[AuditPicture]]:
+    """Draw photos as a model sees them.
+
+    Each gets ``mask`` (its outline) or ``photo``, ``relevance`` (of the predicted class) and, if another photo lends
+    its background, ``harmful`` (the object on that background).
+
+    Args:
+        photos: prepared for ``model``.
+        model: whose relevance is drawn.
+        cases: which photos, on which other backgrounds.
+        settings: for the relevance method, the batch size, and how the model is asked.
+        masks: outline the objects.
+    """
+    rows, size = [], settings.batch_size
+    for start in range(0, len(cases), size):
+        part = cases[start : start + size]
+        items = [photos[case.index] for case in part]
+        images = torch.stack([item["image"] for item in items])
+        _, found = settings.asking.explain(model, images.to(model.mean.device), settings.method)
+        for case, item, drawn in zip(part, items, image_map(found, (images.shape[-2], images.shape[-1])), strict=True):
+            first = outline_mask(item["image"], item["mask"]) if masks else pixels_of(item["image"])
+            tiles = {"mask" if masks else "photo": first, "relevance": overlay(item["image"], drawn)}
+            if case.donor is not None:
+                tiles["harmful"] = pixels_of(SwappedPhotos(photos, [(case.index, case.donor)])[0]["image"])
+            rows.append([AuditPicture(jpeg_url(pixels), kind) for kind, pixels in tiles.items()])
+    return rows
 
 
 def draw_crops(photos: CachedPhotos, model: Classifier, patches: Sequence[Patch]) -> list[str]:
@@ -145,6 +112,6 @@ def draw_crops(photos: CachedPhotos, model: Classifier, patches: Sequence[Patch]
             for one in patches]  # fmt: skip
 
 
-def thumbnails(photos: CachedPhotos, indices: Sequence[int]) -> dict[int, str]:
+def draw_thumbnails(photos: CachedPhotos, indices: Sequence[int]) -> dict[int, str]:
     """Draw small pictures of some photos as data URLs, by index."""
     return {index: jpeg_url(pixels_of(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}

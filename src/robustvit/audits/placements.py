@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
+from robustvit.audits.background_choice import Pasting
+from robustvit.audits.measures import predict_classes
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval
 from robustvit.common.progress import track
@@ -21,16 +21,13 @@ from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import evaluation_transform, read_pair
 from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
-from robustvit.data.swap_pairs import pair_backgrounds
 from robustvit.data.swaps import tiled_background, usable_background
-from robustvit.evaluation.asking import Asking
-from robustvit.explanation.attention.interception import evaluating
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.models.classifier import Classifier
 
 ShiftKind = Literal["position", "size", "rotation"]
 SIDE = 512  # of the images made, as in SI-Score
 LEAST_INSIDE = 0.5  # share of the box that must lie in the frame, else the placement is left out
-_CANDIDATES = 5  # backgrounds drawn for an object, in case the first is unusable
 _LARGEST = 1024  # pixels of a cut-out's longer side; larger ones are reduced
 
 GRIDS: dict[ShiftKind, tuple[Placement, ...]] = {
@@ -39,15 +36,6 @@ GRIDS: dict[ShiftKind, tuple[Placement, ...]] = {
     "rotation": tuple(Placement(0.5, 0.5, 0.2, angle) for angle in range(0, 360, 45)),
 }
 _POINTS: tuple[Placement, ...] = tuple(dict.fromkeys(point for grid in GRIDS.values() for point in grid))
-
-
-@dataclass(frozen=True)
-class Pasting:
-    """An object and its background: a file, or the first usable one of some photos."""
-
-    index: int
-    file: Path | None
-    donors: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -70,66 +58,31 @@ class PlacedAnswers:
 ShiftedAnswers = dict[int, PlacedAnswers]  # for each photo that was placed, by index
 
 
-def choose_pastings(
-    labels: Sequence[int],
-    able: Sequence[int],
-    usable: Sequence[bool],
-    count: int,
-    seed: int,
-    backgrounds: Sequence[Path] = (),
-) -> list[Pasting]:
-    """Choose up to ``count`` objects from the classes in turn, and draw a background for each.
-
-    It is the same at every placement: one of ``backgrounds`` or, if there are none, the tiled background of a photo of
-    another class. Each is used once before any is used twice where possible (see ``pair_backgrounds``).
-    """
-    rng = np.random.default_rng(seed)
-    classes = {c: [i for i in able if labels[i] == c] for c in sorted({labels[i] for i in able})}
-    shuffled = [rng.permutation(members).tolist() for members in classes.values()]
-    longest = max(map(len, shuffled), default=0)
-    chosen = [members[turn] for turn in range(longest) for members in shuffled if turn < len(members)][:count]
-    chosen.sort()
-    if backgrounds:
-        rounds = -(-len(chosen) // len(backgrounds))
-        drawn = [backgrounds[at] for _ in range(rounds) for at in rng.permutation(len(backgrounds))]
-        return [Pasting(index, file, ()) for index, file in zip(chosen, drawn, strict=False)]
-    first, more = (
-        pair_backgrounds(labels, usable, "mixed-other", swaps=swaps, seed=seed, borrowers=chosen)
-        for swaps in (1, _CANDIDATES)  # the first ones alone are even
-    )
-    return [Pasting(i, None, tuple(dict.fromkeys(first[i] + more[i]))) for i in chosen if first[i]]
-
-
 def measure_placements(
     models: Sequence[Classifier],
     photos: CachedPhotos,
     pastings: Sequence[Pasting],
-    *,
-    batch_size: int = 32,
-    workers: int = 0,
-    device: str | torch.device = "cpu",
-    asking: Asking | None = None,
+    settings: MeasureSettings,
 ) -> list[ShiftedAnswers]:
     """Predict the objects at every placement of ``GRIDS`` with each model; each image is made once.
 
     Args:
-        models: on ``device``.
+        models: on one device.
         photos: the photos that the pastings name.
         pastings: objects and backgrounds.
-        batch_size: images at a time.
-        workers: processes that make images.
-        device: where the models are.
-        asking: how the models are asked.
+        settings: for the batch size, the processes that make images, and how the models are asked.
     """
     dataset = _PlacedObjects(photos, pastings, models)
     found: list[ShiftedAnswers] = [{} for _ in models]
-    for item in track(DataLoader(dataset, batch_size=None, num_workers=workers), "position, size and rotation"):
+    for item in track(
+        DataLoader(dataset, batch_size=None, num_workers=settings.workers), "position, size and rotation"
+    ):
         if isinstance(item, UserError):
             raise item
         if not item["points"]:
             continue  # an object so thin that it is outside the frame at every placement
         for answers, model, images in zip(found, models, item["images"], strict=True):
-            predicted = _predict(model, images, batch_size, device, asking or Asking())
+            predicted = predict_classes(model, images.split(settings.batch_size), settings.asking)
             right = {
                 _POINTS[point]: said == item["label"] for point, said in zip(item["points"], predicted, strict=True)
             }
@@ -170,14 +123,6 @@ def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
     return found
 
 
-def _predict(
-    model: nn.Module, images: Tensor, batch_size: int, device: str | torch.device, asking: Asking
-) -> list[int]:
-    with evaluating(model):
-        parts = images.split(batch_size)
-        return [one for part in parts for one in asking.logits(model, part.to(device)).argmax(dim=1).tolist()]
-
-
 class _PlacedObjects(Dataset):
     """Objects at all placements, as inputs of each model."""
 
@@ -200,23 +145,23 @@ class _PlacedObjects(Dataset):
         photo, mask = read_pair(self.photos.photos[pasting.index], self.photos.mask_format)
         cutout = cut_out(photo, mask[0].numpy())
         cutout = cutout.reduce(max(1, max(cutout.size) // _LARGEST))
-        number, drawn = self._background(pasting)
+        number, drawn = self._read_background(pasting)
         background = square_background(drawn, SIDE)
         placed = [place(cutout, background, placement) for placement in _POINTS]
         points = [point for point, (_, inside) in enumerate(placed) if inside >= LEAST_INSIDE]
-        made = {
-            own: torch.stack([evaluation_transform(own)(placed[point][0]).as_subclass(Tensor) for point in points])
-            for own in dict.fromkeys(self.preprocessings if points else ())
+        inputs = {
+            one: torch.stack([evaluation_transform(one)(placed[point][0]).as_subclass(Tensor) for point in points])
+            for one in dict.fromkeys(self.preprocessings if points else ())
         }
         return {
-            "images": [made[own] for own in self.preprocessings if own in made],
+            "images": [inputs[one] for one in self.preprocessings if one in inputs],
             "points": points,
             "index": pasting.index,
             "background": number,
             "label": self.photos.photos[pasting.index].label,
         }
 
-    def _background(self, pasting: Pasting) -> tuple[int, Image.Image]:
+    def _read_background(self, pasting: Pasting) -> tuple[int, Image.Image]:
         """Return the background and its number."""
         if pasting.file is not None:
             return self.files[pasting.file], read_photo(pasting.file)

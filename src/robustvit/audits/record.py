@@ -9,13 +9,14 @@ from typing import Any
 
 from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.audit_data import AuditData
-from robustvit.audits.audited_photo import AuditedPhoto, Tried
+from robustvit.audits.audited_photo import AuditedPhoto
 from robustvit.audits.background_groups import Group, usual_photos
 from robustvit.audits.background_kinds import BackgroundKinds
 from robustvit.audits.by_metric import COST, class_metric, metric_changes
-from robustvit.audits.measure_names import AUDIT_MEASURES
+from robustvit.audits.measures import AUDIT_MEASURES
+from robustvit.audits.photo_record import count_flips, record_photo
 from robustvit.audits.pictures import WORST_RULE
-from robustvit.audits.placements import PlacedAnswers, shift_difference, shift_points
+from robustvit.audits.placements import shift_difference, shift_points
 from robustvit.audits.summary import compare_photos, means
 from robustvit.audits.verdict import change_of
 from robustvit.common.errors import printable
@@ -32,7 +33,8 @@ AUDIT_KIND = "robustvit-audit"
 def audit_record(data: AuditData) -> dict[str, Any]:
     """Convert an audit to plain values: shares in [0, 1], intervals as mean, low, high and count."""
     photos = [one.photos for one in data.sides.values()]
-    changes = _metric_changes(data)
+    old = data.baseline
+    changes = {} if old is None else metric_changes(old.photos, data.model.photos, data.model.metric)
     return {
         "kind": AUDIT_KIND,
         "images": printable(data.images),
@@ -60,13 +62,13 @@ def audit_record(data: AuditData) -> dict[str, Any]:
             name: _measures([[side[i] for i in members] for side in photos]) for name, members in data.members.items()
         },
         "shifts": _shifts(data),
-        "turns": _turns(data),
+        "turns": count_flips(data),
         "backgrounds": _backgrounds(data),
         "groups": [_group(group, data) for group in data.groups],
         "by_group": None if data.by_group is None else asdict(data.by_group),
         "worst_rule": WORST_RULE,
         "worst": list(data.worst),
-        "photos": [_photo(index, data) for index in range(len(data.files))],
+        "photos": [record_photo(index, data) for index in range(len(data.files))],
         "settings": dict(data.settings),
         "versions": dict(data.versions),
         "spent": dict(data.spent),
@@ -84,13 +86,6 @@ def metric_titles(metric: str) -> dict[str, str]:
     for kind in ("only-fg", "only-bg-t", "only-bg-b", "no-fg"):
         found[measure_name(metric, kind)] = AUDIT_MEASURES[kind].replace("accuracy", title, 1)
     return found
-
-
-def _metric_changes(data: AuditData) -> dict[str, Comparison]:
-    """Return the changes of the metric that decides; none without a baseline, and for accuracy, which has its own."""
-    if data.baseline is None or data.model.metric == ACCURACY:
-        return {}
-    return metric_changes(data.baseline.photos, data.model.photos, data.model.metric)
 
 
 def _by_metric(data: AuditData, changes: dict[str, Comparison]) -> dict[str, dict[str, Any]]:
@@ -120,15 +115,16 @@ def _by_label(data: AuditData) -> dict[str, Any] | None:
 
 
 def _change(data: AuditData, changes: dict[str, Comparison]) -> str | None:
+    """Say what became of the cost of a wrong background from the baseline to the model."""
     if data.baseline is None:
         return None
     metric = data.model.metric
     if metric in METRICS and metric != ACCURACY:
-        found = changes.get(COST)
-        return None if found is None else change_of(found.difference, DECIDING[metric])
-    costs = compare_photos(data.baseline.photos, data.model.photos, ("cost",)).get("cost")
-    of = ACCURACY if metric == ACCURACY else "accuracy over all photos"  # the worst group's has no interval
-    return None if costs is None else change_of(costs.difference, of)
+        cost, of = changes.get(COST), DECIDING[metric]
+    else:  # the cost in the worst group has no interval of its change
+        cost = compare_photos(data.baseline.photos, data.model.photos, ("cost",)).get("cost")
+        of = ACCURACY if metric == ACCURACY else "accuracy over all photos"
+    return None if cost is None else change_of(cost.difference, of)
 
 
 def _measures(
@@ -172,20 +168,6 @@ def _shifts(data: AuditData) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _turns(data: AuditData) -> list[dict[str, Any]]:
-    """Count by class the objects whose answer a background of another class flips, the most frequent first."""
-    counts: dict[tuple[str, str], Counter[str]] = {}
-    for side, one in data.sides.items():
-        for photo, name in zip(one.photos, data.names, strict=True):
-            for lent in {taken for tried in photo.tried for taken in photo.taken(tried)}:
-                counts.setdefault((name, data.name_of(lent)), Counter())[side] += 1
-    rows = [
-        {"class": name, "background": lent, **{side: count[side] for side in data.sides}}
-        for (name, lent), count in counts.items()
-    ]
-    return sorted(rows, key=lambda row: (-row["model"], row["class"], row["background"]))
-
-
 def _backgrounds(data: AuditData) -> dict[str, Any] | None:
     found = data.backgrounds
     if found is None:
@@ -223,42 +205,3 @@ def _group(group: Group, data: AuditData) -> dict[str, Any]:
     if group.before is not None and group.difference is not None:
         row |= {"baseline": asdict(group.before), "difference": asdict(group.difference)}
     return row
-
-
-def _photo(index: int, data: AuditData) -> dict[str, Any]:
-    mask, labels = data.masks[index], data.model.photos[index].plain.labels
-    return {
-        "image": printable(str(data.files[index])),
-        "mask": None if mask is None else printable(str(mask)),
-        "class": data.names[index],
-        "labels": None if labels is None else [data.name_of(label) for label in labels],
-        "background": None if data.backgrounds is None else data.backgrounds.members[index],
-        **{side: _side(one.photos[index], one.shifts.get(index), data) for side, one in data.sides.items()},
-    }
-
-
-def _side(photo: AuditedPhoto, shifted: PlacedAnswers | None, data: AuditData) -> dict[str, Any]:
-    def describe_try(one: Tried) -> dict[str, Any]:
-        answer = one.answer
-        return {
-            "donor": one.donor,
-            "donor_class": data.names[one.donor] if photo.plain.labels is not None else data.name_of(one.lent),
-            "predicted": data.say(photo, answer),
-            "probability": answer.probability,
-            "own_class": answer.right,
-        }
-
-    harmful, placed = photo.most_harmful, shifted.right.items() if shifted else ()
-    return {
-        "predicted": data.say(photo, photo.plain),
-        "probability": photo.plain.probability,
-        "right": photo.is_right,
-        "values": photo.values,
-        "answers": {name: data.say(photo, said) for name, said in photo.answers.items()},
-        "swapped": [asdict(one) | {"predicted": data.say(photo, one)} for one in photo.plain.swapped],
-        "turned": [describe_try(one) for one in photo.turned],
-        "most_harmful": None if harmful is None else describe_try(harmful),
-        "tried": [describe_try(one) for one in photo.tried],
-        "placed_on": shifted.background if shifted else None,
-        "placed": [{**asdict(placement), "right": right} for placement, right in placed],
-    }

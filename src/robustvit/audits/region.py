@@ -1,14 +1,73 @@
-"""A kind of region beside the objects that a model looks at, and its patches."""
+"""What lies beside the objects: kinds of region that a model looks at, their patches, and what blurring them does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
-from robustvit.common.intervals import Interval
+from robustvit.common.intervals import Interval, paired_difference
+from robustvit.models.classifier import Classifier
 
 _SHOWN = 8
+
+
+@dataclass(frozen=True)
+class ModelAnswers:
+    """A model, and its answers to the photos as they are, with their probabilities."""
+
+    model: Classifier
+    answers: Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurEffect:
+    """What blurring something beside the objects does to the answers to the photos that have it.
+
+    Attributes:
+        accuracy: change of accuracy when it is blurred.
+        against_others: the same less the change when as much is blurred elsewhere beside the object.
+        baseline: change of the baseline's accuracy, if there is one and it takes photos in the same way.
+        risen: how much more blurring costs the model than the baseline, photo by photo.
+    """
+
+    accuracy: Interval
+    against_others: Interval
+    baseline: Interval | None = None
+    risen: Interval | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether blurring costs accuracy, and more than elsewhere, by the whole intervals."""
+        return self.accuracy.high < 0 and self.against_others.high < 0
+
+
+def measure_blurring(
+    before: Sequence[float],
+    after: Sequence[float],
+    elsewhere: Sequence[float],
+    baseline: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> BlurEffect:
+    """Compare answers before and after blurring, with 1 for each photo answered right and 0 for the others.
+
+    Args:
+        before: of the model, to the photos as they are.
+        after: with something blurred.
+        elsewhere: with as much blurred elsewhere.
+        baseline: answers of the baseline before and after.
+    """
+    old = rise = None
+    if baseline is not None:
+        old = paired_difference(*baseline)
+        rise = paired_difference(np.subtract(*baseline), np.subtract(before, after))
+    return BlurEffect(
+        accuracy=paired_difference(before, after),
+        against_others=paired_difference(elsewhere, after),
+        baseline=old,
+        risen=rise,
+    )
 
 
 @dataclass(frozen=True)
@@ -27,18 +86,14 @@ class Patch:
     weight: float
 
 
-@dataclass(frozen=True)
-class Region:
+@dataclass(frozen=True, kw_only=True)
+class Region(BlurEffect):
     """A kind of region beside the objects that a model looks at.
 
     Attributes:
         share: of the relevance of all photos.
         classes: number of photos with such patches by their class.
         patches: all of them, the most relevant first.
-        accuracy: change of accuracy on these photos when exactly these patches are blurred.
-        against_others: the same less the change when as many other patches outside the mask are blurred.
-        baseline: change of the baseline's accuracy on them, if there is one and it takes photos in the same way.
-        risen: how much more blurring costs the model than the baseline, photo by photo.
         probability: change of the predicted class's probability when they are blurred.
         decided: photos whose answer changes.
         centre: mean feature of the patches, of length 1.
@@ -50,21 +105,12 @@ class Region:
     share: float
     classes: dict[str, int]
     patches: list[Patch]
-    accuracy: Interval
-    against_others: Interval
     probability: Interval
     decided: list[int]
     centre: tuple[float, ...] = ()
     reach: float = 0.0
     tested: int = 0
     words: tuple[str, ...] = ()
-    baseline: Interval | None = None
-    risen: Interval | None = None
-
-    @property
-    def decides(self) -> bool:
-        """Whether blurring costs accuracy, and more than blurring as many other patches, by the whole intervals."""
-        return self.accuracy.high < 0 and self.against_others.high < 0
 
     @property
     def photos(self) -> list[int]:

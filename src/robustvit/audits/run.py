@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from robustvit.audits.budget import settle_budget
+from robustvit.audits.budget import Spending, settle_budget
 from robustvit.audits.companions import read_companions
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest
-from robustvit.audits.spending import Spending
 from robustvit.common.errors import printable
 from robustvit.common.progress import warn
 from robustvit.data.cached_photos import CachedPhotos, ReadOnce
 from robustvit.data.objects_seen import check_objects, describe_objects
 from robustvit.data.photo import Photo
 from robustvit.data.several_labels import NO_LABEL
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.models.classifier import Classifier
-
-_SIDES = ("model", "baseline")
 
 
 class AuditRun:
@@ -31,7 +27,7 @@ class AuditRun:
         models: the model and, if there is one, the baseline, on one device.
         grouper: backbone that tells backgrounds apart.
         photos: with masks and labels.
-        notes: for the reader; a line is added for each thing that could not be done.
+        notes: for the reader; a line is added for each thing that cannot be measured.
         backgrounds: files to place objects on; empty to use the photos' backgrounds.
         memory: answers of an audit that was stopped, and of this one.
     """
@@ -44,32 +40,27 @@ class AuditRun:
         photos: Sequence[Photo],
         notes: list[str],
         backgrounds: Sequence[Path],
-        memory: Memory | None = None,
+        memory: Memory,
     ) -> None:
         self.request, self.models, self.grouper, self.notes = request, list(models), grouper, notes
         self.photos, self.backgrounds = list(photos), list(backgrounds)
-        self.budget, self.memory = settle_budget(request.auditing), memory or Memory()
-        networks = dict(zip(_SIDES, (one.network for one in self.models), strict=False))
+        self.budget, self.memory = settle_budget(request.auditing), memory
+        networks = dict(zip(("model", "baseline"), (one.network for one in self.models), strict=False))
         if grouper.network not in networks.values():
             networks["groups"] = grouper.network
-        self.spending = Spending(networks, self.memory, len(self.photos))
-        self._read = ReadOnce(
-            self.photos, request.photos.mask_format, classes_of=self.models[0], room=None,
-            workers=request.running.workers,
+        self.measuring = MeasureSettings(
+            swaps=request.judging.swaps, seed=request.running.seed, method=request.maps.relevance,
+            batch_size=request.running.batch_size, asking=memory,
         )  # fmt: skip
-        for model in self.models:
-            self.held(model)
-        held = self.held(self.models[0])
+        self.spending = Spending(networks, self.memory, len(self.photos))
+        workers, mask_format = request.running.workers, request.photos.mask_format
+        self._read = ReadOnce(self.photos, mask_format, classes_of=self.models[0], room=None, workers=workers)
+        first, *_ = [self.photos_for(model) for model in self.models]  # all are read before anything is measured
         objects = request.auditing.objects
-        self.companions = {} if objects is None else read_companions(objects, str(request.photos.images), held)
-        for note in describe_objects(check_objects(held), held.preprocessing):
+        self.companions = {} if objects is None else read_companions(objects, str(request.photos.images), first)
+        for note in describe_objects(check_objects(first), first.preprocessing):
             notes.append(note)
             warn(note)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the models are."""
-        return self.models[0].mean.device
 
     @property
     def names(self) -> list[str]:
@@ -85,7 +76,7 @@ class AuditRun:
         """Whether photos have several labels."""
         return self.models[0].head_kind == "multi-label"
 
-    def held(self, model: Classifier) -> CachedPhotos:
+    def photos_for(self, model: Classifier) -> CachedPhotos:
         """Return the photos as a model sees them; models with the same preprocessing share them."""
         return self._read.seen_by(model)
 

@@ -1,9 +1,10 @@
-"""Shortcuts beside the background, in the record of an audit and in lines of text."""
+"""Shortcuts beside the background: in the record of an audit, in its summary for programs, and in lines of text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from robustvit.audits.properties import PROPERTIES
@@ -13,8 +14,9 @@ from robustvit.evaluation.pulls import RISE, judge_insertions, risen_costs
 if TYPE_CHECKING:
     from robustvit.audits.audit_data import AuditData
     from robustvit.audits.properties import PropertyAudit, Telling
-    from robustvit.audits.region import Region
     from robustvit.common.intervals import Interval
+
+KEY_MEASURES = ("ordinary", "mixed-other", "cost", "energy")
 
 
 def shortcut_record(data: AuditData) -> dict[str, Any]:
@@ -23,7 +25,11 @@ def shortcut_record(data: AuditData) -> dict[str, Any]:
         "named": name_shortcuts(data),
         "inserted": {side: _inserted(said, data) for side, said in data.answers.items()},
         "risen": {name: asdict(rise) for name, rise in find_risen(data).items()},
-        "regions": [_region(one) for one in data.regions],
+        "regions": [
+            asdict(one)
+            | {"photos": one.photos, "decides": one.decides, "shown": [asdict(patch) for patch in one.shown]}
+            for one in data.regions
+        ],
         "companions": [asdict(one) | {"decides": one.decides} for one in data.companions],
         "properties": None if data.properties is None else asdict(data.properties),
     }
@@ -67,19 +73,13 @@ def name_shortcuts(data: AuditData) -> list[str]:
                 )
     for name, rise in find_risen(data).items():
         lines.append(f"model: one shortcut for another: {name} costs {rise.points()} more than in the baseline.")
-    for number, region in enumerate(data.regions, start=1):
-        if region.decides:
-            words = f" ({', '.join(region.words)})" if region.words else ""
+    regions = {name_region(number, one.words): one for number, one in enumerate(data.regions, start=1)}
+    for name, effect in chain(regions.items(), ((one.name, one) for one in data.companions)):
+        if effect.decides:
             lines.append(
-                f"model: region {number}{words} beside the object decides: blurring it changes accuracy by "
-                f"{region.accuracy.points()} on {region.tested} photos."
+                f"model: {name} beside the object decides: blurring it changes accuracy by {effect.accuracy.points()} "
+                f"on {effect.accuracy.count} photos."
             )
-    lines += [
-        f"model: {one.name} beside the object decides: blurring it changes accuracy by {one.accuracy.points()} on "
-        f"{one.accuracy.count} photos."
-        for one in data.companions
-        if one.decides
-    ]
     for told in most_telling(data.properties):
         lines.append(
             f"photos: {PROPERTIES[told.property]} tells {told.class_name} ({told.amount}; AUROC {told.surely:.2f}): a "
@@ -88,25 +88,9 @@ def name_shortcuts(data: AuditData) -> list[str]:
     return lines
 
 
-def _region(region: Region) -> dict[str, Any]:
-    return {
-        "share": region.share,
-        "classes": region.classes,
-        "photos": region.photos,
-        "accuracy": asdict(region.accuracy),
-        "against_others": asdict(region.against_others),
-        "baseline": region.baseline and asdict(region.baseline),
-        "risen": region.risen and asdict(region.risen),
-        "probability": asdict(region.probability),
-        "decided": region.decided,
-        "decides": region.decides,
-        "tested": region.tested,
-        "words": list(region.words),
-        "centre": list(region.centre),
-        "reach": region.reach,
-        "patches": [asdict(one) for one in region.patches],
-        "shown": [asdict(one) for one in region.shown],
-    }
+def name_region(number: int, words: Sequence[str]) -> str:
+    """Return what a region is called: its number, and its nearest words if there are any."""
+    return f"region {number}" + (f" ({', '.join(words)})" if words else "")
 
 
 def _inserted(answers: Mapping[str, Sequence[int]], data: AuditData) -> list[dict[str, Any]]:
@@ -116,3 +100,45 @@ def _inserted(answers: Mapping[str, Sequence[int]], data: AuditData) -> list[dic
         | {"control": name_control(one.control)}
         for one in judge_insertions(answers, data.truth)
     ]
+
+
+def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of a record for programs.
+
+    Returns:
+        ``reliance`` (of the model), ``baseline_reliance``, ``photos`` (their number), ``metric`` (what decides),
+        ``measures`` (mean, low, high and count in [0, 1]), ``shortcuts`` (each with its kind and name) and ``fails``
+        (whether ``strong`` and ``any`` would fail; *cannot tell* fails neither).
+    """
+    verdict = record["verdict"]
+    shortcuts = _list_shortcuts(record)
+    reliance = verdict["model"]["reliance"]
+    return {
+        "reliance": reliance,
+        "baseline_reliance": verdict["baseline"]["reliance"] if "baseline" in verdict else None,
+        "photos": record["count"],
+        "metric": record["metric"],
+        "measures": {name: row["model"] for name, row in record["measures"].items()
+                     if name.rpartition("/")[2] in KEY_MEASURES},
+        "shortcuts": shortcuts,
+        "fails": {
+            "strong": reliance == "strong reliance",
+            "any": reliance in ("some", "strong reliance") or bool(shortcuts),
+        },
+    }  # fmt: skip
+
+
+def _list_shortcuts(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the shortcuts of the model: what is put in and pulls, regions and objects that decide, and what rose."""
+    found: list[dict[str, Any]] = [
+        {"kind": "inserted", "name": one["name"], "pulls_to": one["pulls_to"]}
+        for one in record["inserted"].get("model", ())
+        if one["is_shortcut"]
+    ]
+    found += [
+        {"kind": "region", "name": name_region(number, region["words"]), "photos": len(region["photos"])}
+        for number, region in enumerate(record["regions"], start=1)
+        if region["decides"]
+    ]
+    found += [{"kind": "object", "name": one["name"]} for one in record["companions"] if one["decides"]]
+    return found + [{"kind": "risen", "name": name} for name in record["risen"]]

@@ -9,7 +9,7 @@ from itertools import chain
 from statistics import fmean
 
 from robustvit.audits.audited_photo import AuditedPhoto
-from robustvit.audits.measure_names import AUDIT_MEASURES, DIFFERENCES
+from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES
 from robustvit.common.intervals import (
     ClusteredAnswers,
     Interval,

@@ -87,7 +87,7 @@ def judge(
     if metric == _WORST and accuracy is not None:
         beyond, worst = accuracy, beyond.get("mixed-same")
     if cost is None or cost.count < MIN_PHOTOS:
-        return AuditVerdict("cannot tell", _lacking(cost, photo))
+        return AuditVerdict("cannot tell", _explain_lack(cost, photo))
     same = beyond.get("mixed-same")
     if same is not None and same.excess.low <= 0:
         return AuditVerdict(
@@ -96,37 +96,36 @@ def judge(
             "is not clearly more than none, so the effect of the background cannot be measured.",
         )
     alone = beyond.get("only-bg-t")
+    reliance, reason = _decide(cost, alone, worst, photo)
     size = f"A wrong background costs {cost.points()}" + (f" of {metric}" if metric != "accuracy" else "")
-    given = alone is not None and alone.excess.low >= BACKGROUND_ALONE
     gives = "" if alone is None else f"; the background alone is answered {alone.excess.points()} above chance{over}"
+    more = " Audit more photos." if reliance == "cannot tell" and cost.high > STRONG_COST else ""
+    return AuditVerdict(reliance, f"{size}{reason}{gives}.{more}")
+
+
+def _decide(cost: Interval, alone: Beyond | None, worst: Beyond | None, photo: str) -> tuple[Reliance, str]:
+    """Return the first verdict whose rule holds, and why, as what follows the cost in its sentence."""
     if cost.low >= STRONG_COST:
-        return AuditVerdict("strong reliance", f"{size}, the whole interval at {100 * STRONG_COST:g} or above{gives}.")
+        return "strong reliance", f", the whole interval at {100 * STRONG_COST:g} or above"
     if cost.low > 0:
-        return AuditVerdict("some", f"{size}, the whole interval above zero{gives}.")
-    if given:
-        return AuditVerdict("some", f"{size}, which does not show a cost{gives}.")
+        return "some", ", the whole interval above zero"
+    if alone is not None and alone.excess.low >= BACKGROUND_ALONE:
+        return "some", ", which does not show a cost"
     if cost.high > STRONG_COST:
-        return AuditVerdict(
-            "cannot tell",
-            f"{size}: no cost is shown, but one of {100 * STRONG_COST:g} points is not excluded{gives}. Audit more "
-            "photos.",
-        )
+        return "cannot tell", f": no cost is shown, but one of {100 * STRONG_COST:g} points is not excluded"
     if cost.count < NO_SIGN_PHOTOS:
-        return AuditVerdict(
-            "cannot tell",
-            f"{size} over {cost.count} {plural_of(photo)}, too few to exclude a strong cost (at least "
-            f"{NO_SIGN_PHOTOS}){gives}.",
+        return "cannot tell", (
+            f" over {cost.count} {plural_of(photo)}, too few to exclude a strong cost (at least {NO_SIGN_PHOTOS})"
         )
     if worst is not None and worst.excess.low <= 0:
-        return AuditVerdict(
-            "cannot tell",
-            f"{size}, but on backgrounds of their own class the objects of the worst group are recognised "
-            f"{worst.excess.points()} above chance, so that there is little to lose{gives}.",
+        return "cannot tell", (
+            ", but on backgrounds of their own class the objects of the worst group are recognised "
+            f"{worst.excess.points()} above chance, so that there is little to lose"
         )
-    return AuditVerdict("no sign", f"{size}, and a cost above {100 * STRONG_COST:g} points is excluded{gives}.")
+    return "no sign", f", and a cost above {100 * STRONG_COST:g} points is excluded"
 
 
-def _lacking(cost: Interval | None, photo: str) -> str:
+def _explain_lack(cost: Interval | None, photo: str) -> str:
     """Say that too few photos could be put on other backgrounds."""
     if cost is not None:
         return (

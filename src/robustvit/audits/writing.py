@@ -9,11 +9,19 @@ from typing import Any
 
 from robustvit.audits.audit_data import AuditData
 from robustvit.audits.page import PagePictures, render_audit, shown_groups
-from robustvit.audits.pictures import AuditPicture, Case, choose_case, draw_case, draw_crops, draw_worst, thumbnails
+from robustvit.audits.photo_record import record_case
+from robustvit.audits.pictures import (
+    AuditPicture,
+    Case,
+    choose_case,
+    draw_crops,
+    draw_photos,
+    draw_thumbnails,
+    most_harmful_case,
+)
 from robustvit.audits.record import audit_record
 from robustvit.audits.run import AuditRun
-from robustvit.audits.shortcuts import shortcut_record
-from robustvit.audits.summary_file import summarise
+from robustvit.audits.shortcuts import shortcut_record, summarise
 from robustvit.common.csv_files import csv_text
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json, write_text
@@ -24,27 +32,14 @@ _GROUP_COLUMNS = ("image", "mask", "label", "group")
 
 def full_record(data: AuditData, finished: bool = True) -> dict[str, Any]:
     """Return everything that is known as plain values."""
-    case = _case_of(data)
-    further = {"case": None if case is None else _describe_case(case, data), "finished": finished}
-    record = audit_record(data) | shortcut_record(data) | further
+    case = {"case": record_case(_case_of(data), data), "finished": finished}
+    record = audit_record(data) | shortcut_record(data) | case
     return record | {"summary": summarise(record)}
 
 
 def _case_of(data: AuditData) -> Case | None:
     """Return the worst case; none where the user wants no pictures of photos (``--worst 0``)."""
     return choose_case(data.model.photos) if data.settings["worst"] else None
-
-
-def _describe_case(case: Case, data: AuditData) -> dict[str, Any]:
-    photo = data.model.photos[case.index]
-    row: dict[str, Any] = {"index": case.index, "donor": case.donor}
-    for one in photo.turned:
-        if one.donor == case.donor:
-            said = one.answer
-            lent = data.names[one.donor] if data.several else data.name_of(one.lent)
-            row |= {"donor_class": lent, "predicted": data.say(photo, said),
-                    "probability": said.probability}  # fmt: skip
-    return row
 
 
 class AuditDrawing:
@@ -55,7 +50,7 @@ class AuditDrawing:
     """
 
     def __init__(self, run: AuditRun) -> None:
-        self.run, self._held = run, run.held(run.models[0])
+        self.run, self._photos = run, run.photos_for(run.models[0])
         self._worst: dict[str, list[list[AuditPicture]]] = {}
         self._case: list[AuditPicture] | None = None
         self._thumbnails: dict[int, str] = {}
@@ -63,23 +58,20 @@ class AuditDrawing:
     def draw(self, data: AuditData, record: Mapping[str, Any]) -> PagePictures:
         """Draw what a page shows: what an audit measures first is the same in all its pages."""
         run, model = self.run, self.run.models[0]
-        method, batch_size = run.request.maps.relevance, run.request.running.batch_size
-        for side, own in zip(data.sides, run.models, strict=True):
+        for (side, audited), other in zip(data.sides.items(), run.models, strict=True):
             if side not in self._worst:
-                self._worst[side] = draw_worst(
-                    run.held(own), own, data.sides[side].photos, data.worst,
-                    method=method, batch_size=batch_size, device=run.device, asking=run.memory,
-                )  # fmt: skip
+                cases = [most_harmful_case(audited.photos[index], index) for index in data.worst]
+                self._worst[side] = draw_photos(run.photos_for(other), other, cases, run.measuring)
         if self._case is None:
             case = _case_of(data)
-            self._case = draw_case(self._held, model, data.model.photos, case, method=method, asking=run.memory)
-        left = [index for index in _small(record) if index not in self._thumbnails]
-        self._thumbnails |= thumbnails(self._held, left)
+            self._case = draw_photos(self._photos, model, [case], run.measuring, masks=False)[0] if case else []
+        left = [index for index in _list_thumbnails(record) if index not in self._thumbnails]
+        self._thumbnails |= draw_thumbnails(self._photos, left)
         return PagePictures(
             worst=self._worst,
             case=self._case,
             thumbnails=self._thumbnails,
-            crops=[draw_crops(self._held, model, region.shown) for region in data.regions],
+            crops=[draw_crops(self._photos, model, region.shown) for region in data.regions],
         )
 
 
@@ -103,7 +95,7 @@ def write_audit(
     return record
 
 
-def _small(record: Mapping[str, Any]) -> list[int]:
+def _list_thumbnails(record: Mapping[str, Any]) -> list[int]:
     """Return the photos that are shown small."""
     kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
     rows = [*kinds, *shown_groups(record, True), *shown_groups(record, False)]

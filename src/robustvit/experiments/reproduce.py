@@ -101,8 +101,7 @@ def reproduce(
         robustvit reproduce table1 --root DATA --models vit-b --dry-run
     """
     from robustvit.experiments.paper.outlook import outlook
-    from robustvit.experiments.paper.plan import make_plan
-    from robustvit.experiments.paper.scales import SCALES
+    from robustvit.experiments.paper.plan import SCALES, make_plan
     from robustvit.experiments.paper.workspace import Workspace
 
     for option, value, choices in (("scale", scale, tuple(SCALES)), ("masks", masks, ("human", "tokencut"))):
@@ -129,7 +128,7 @@ def _data(root: str | None, folder: Path, scale: str) -> Path:
 
 def _run(workspace: Workspace, plan: ReproductionPlan) -> Reproduction:
     from robustvit.experiments.paper.evaluating import Evaluator
-    from robustvit.experiments.paper.showing import show
+    from robustvit.experiments.paper.show import show
     from robustvit.experiments.paper.training import train_runs
 
     evaluator = Evaluator(workspace, plan)
@@ -154,8 +153,7 @@ def _check_data(workspace: Workspace, plan: ReproductionPlan, evaluator: Evaluat
 
 
 def _draw_data(workspace: Workspace, plan: ReproductionPlan) -> None:
-    from robustvit.experiments.paper.stand_in import write_stand_in
-    from robustvit.experiments.paper.tiny_sets import write_tiny_sets
+    from robustvit.experiments.paper.tiny import write_stand_in, write_tiny_sets
 
     write_tiny_sets(workspace.data)
     for run in plan.runs:

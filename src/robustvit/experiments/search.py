@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from robustvit.experiments.trials import Trial
 
 _CHOSEN, _LIKELY = "chosen.yaml", "likely.yaml"
+_TIMES = ("before", "kept", "last")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class RateSearch(Tabular):
         """A row for each rate."""
         for one in self.outcomes:
             row: dict[str, object] = {"lr": one.lr}
-            for at, time in enumerate(("before", "kept", "last")):
+            for at, time in enumerate(_TIMES):
                 row |= {f"accuracy {time}": one.accuracy[at], f"relevance loss {time}": one.relevance[at]}
             row |= {"change": one.change, "epoch kept": one.kept, "error": one.error}
             yield row | {"qualifies": one.qualifies(self.max_drop), "chosen": one is self.chosen}
@@ -62,19 +63,9 @@ class RateSearch(Tabular):
     def __str__(self) -> str:
         from robustvit.experiments.sweeps.results import align
 
-        header = [
-            "rate",
-            "accuracy before",
-            "kept",
-            "last",
-            "change, points",
-            "relevance loss before",
-            "kept",
-            "last",
-            "qualifies",
-        ]
-        table = [header, *(self._line(one) for one in self.outcomes)]
-        return f"{align(table)}\n{self._sentence()}"
+        later = ["kept", "last"]
+        header = ["rate", "accuracy before", *later, "change, points", "relevance loss before", *later, "qualifies"]
+        return f"{align([header, *map(self._line, self.outcomes)])}\n{self._sentence()}"
 
     def _sentence(self) -> str:
         if self.likely is None:
@@ -153,7 +144,6 @@ def search(
     from robustvit.data.photo import expect_photos_of
 
     folder = Path(out)
-    max_drop = judging.max_drop
     tried = parse_rates(rates)
     given = settings_of(search, photos, start, guiding, schedule, judging, running, engines, out=out, rates=rates)
     shared = {name: given[name] for name in FINETUNE_OPTIONS if name != "max_drop" and given.get(name) is not None}
@@ -163,7 +153,7 @@ def search(
     from robustvit.experiments.trials import Trial, check_sweep_folder, start_sweep_folder
 
     if effective_options(shared | {"lr": tried[0]}, "search")["select"] == "robust":
-        shared["max_drop"] = max_drop  # otherwise it has no effect on a run
+        shared["max_drop"] = judging.max_drop  # otherwise it has no effect on a run
     trials = [Trial(effective_options(shared | {"lr": lr}, "search"), {"lr": lr}) for lr in tried]
     runner = make_engine(engines)
     check_sweep_folder(folder)
@@ -171,8 +161,9 @@ def search(
     errors: dict[str, str] = {}
     runner.run(trials, folder, lambda trial, error: errors.update({trial.key: error}))
     outcomes = tuple(rate_outcome(one.labels["lr"], folder / one.key, errors.get(one.key, "")) for one in trials)
-    result = RateSearch(folder, outcomes, max_drop, choose_rate(outcomes, max_drop))
-    _write(result, trials, shared)
+    result = RateSearch(folder, outcomes, judging.max_drop, choose_rate(outcomes, judging.max_drop))
+    _write_rates(result, trials)
+    _write_options(result, shared)
     return result
 
 
@@ -195,31 +186,33 @@ def parse_rates(rates: Rates) -> list[float]:
     return sorted(set(numbers))
 
 
-def _write(result: RateSearch, trials: Sequence[Trial], shared: dict[str, Any]) -> None:
-    """Write the table, the plot, and the options to finetune with."""
-    import yaml
-
-    from robustvit.common.files import write_text
+def _write_rates(result: RateSearch, trials: Sequence[Trial]) -> None:
+    """Write the table and the plot."""
     from robustvit.experiments.sweeps.plots import plot_rates
     from robustvit.experiments.sweeps.results import write_rows
 
-    def cell(one: RateOutcome, value: float) -> float | str:
-        return "" if one.error else value
-
-    times = ("before", "kept", "last")
-    rows = [
-        {"lr": one.lr, "trial": trial.key}
-        | {f"accuracy {time}": cell(one, value) for time, value in zip(times, one.accuracy, strict=True)}
-        | {f"relevance loss {time}": cell(one, value) for time, value in zip(times, one.relevance, strict=True)}
-        | {f"change {end}": getattr(one.change, end, "") for end in ("low", "high")}
-        | {"validation photos": getattr(one.change, "count", ""), "epoch kept": cell(one, one.kept)}
-        | {"qualifies": one.qualifies(result.max_drop), "error": one.error}
-        for one, trial in zip(result.outcomes, trials, strict=True)
-    ]
+    rows = []
+    for one, trial in zip(result.outcomes, trials, strict=True):
+        blank = ("",) * len(_TIMES)
+        accuracy, relevance, kept = (blank, blank, "") if one.error else (one.accuracy, one.relevance, one.kept)
+        row: dict[str, object] = {"lr": one.lr, "trial": trial.key}
+        row |= {f"accuracy {time}": value for time, value in zip(_TIMES, accuracy, strict=True)}
+        row |= {f"relevance loss {time}": value for time, value in zip(_TIMES, relevance, strict=True)}
+        row |= {f"change {end}": getattr(one.change, end, "") for end in ("low", "high")}
+        row |= {"validation photos": getattr(one.change, "count", ""), "epoch kept": kept}
+        rows.append(row | {"qualifies": one.qualifies(result.max_drop), "error": one.error})
     write_rows(rows, result.folder / "rates.csv")
     if any(not one.error for one in result.outcomes):
         chosen = result.chosen.lr if result.chosen else None
         plot_rates(result.outcomes, result.max_drop, chosen, result.folder / "rates")
+
+
+def _write_options(result: RateSearch, shared: dict[str, Any]) -> None:
+    """Write the options to finetune with at the chosen rate, or else at the likely one."""
+    import yaml
+
+    from robustvit.common.files import write_text
+
     for name, one in ((_CHOSEN, result.chosen), (_LIKELY, result.likely if result.chosen is None else None)):
         path = result.folder / name
         if one is None:

@@ -14,7 +14,9 @@ from robustvit.common.option_groups import EngineOptions
 from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
+    from robustvit.experiments.sweeps.engines import LocalEngine
     from robustvit.experiments.sweeps.experiment import Experiment
+    from robustvit.experiments.sweeps.ray_engine import RayEngine
     from robustvit.experiments.trials import Trial
 
 
@@ -90,29 +92,34 @@ def sweep(
     from robustvit.experiments.trials import check_sweep_folder, start_sweep_folder
 
     folder = Path(out)
-    shared = {} if base is None else read_mapping(base)
-    asked = read_experiment(experiment, shared)
+    asked = read_experiment(experiment, {} if base is None else read_mapping(base))
     runner = make_engine(engines)
     if asked.space:
         check_installed("optuna", "a search")
     check_sweep_folder(folder)
-    trials = {} if asked.space else {trial.key: trial for trial in reversed(asked.grid())}
-    trials = dict(reversed(trials.items()))  # of combinations that give the same run, keep the first
+    trials: dict[str, Trial] = {}
+    for trial in [] if asked.space else asked.grid():
+        trials.setdefault(trial.key, trial)  # of combinations that give the same run, the first counts
     if dry_run:
         return Swept(folder, plan=_plan(asked, trials, folder))
     _expect_photos_of_one(asked, trials, folder)
     start_sweep_folder(folder, {"experiment": str(experiment), "base": asked.base, "varies": _ranges(asked)})
-    table = _Table(folder, trials)
+    return _run(asked, runner, _Table(folder, trials), experiment)
+
+
+def _run(asked: Experiment, runner: LocalEngine | RayEngine, table: _Table, name: str) -> Swept:
+    """Run the trials, and return what the table says of them."""
+    folder = table.folder
     if asked.space:
-        runner.search(asked, folder, table.done)
+        runner.search(asked, folder, table.add)
     else:
-        runner.run(trials.values(), folder, table.done)
-    rows = table.rows()
+        runner.run(list(table.trials.values()), folder, table.add)
+    rows = table.write()
     if not rows:
-        raise UserError(f"no trial was run: {experiment} proposed none")
+        raise UserError(f"no trial was run: {name} proposed none")
     if asked.space:
-        return Swept(folder, rows, best=_best(asked, table.trials.values(), folder))
-    _draw(folder)
+        return Swept(folder, rows, best=_describe_best(asked, table.trials.values(), folder))
+    _plot(folder)
     return Swept(folder, rows)
 
 
@@ -165,16 +172,17 @@ class _Table:
     def __init__(self, folder: Path, trials: dict[str, Trial]) -> None:
         self.folder, self.trials, self.errors = folder, dict(trials), dict[str, str]()
 
-    def done(self, trial: Trial, error: str) -> None:
+    def add(self, trial: Trial, error: str) -> None:
+        """Add a trial that ended."""
         from robustvit.common.progress import warn
 
         self.trials.setdefault(trial.key, trial)
         self.errors[trial.key] = error
         if error:
             warn(f"failed {trial}: {error}")
-        self.rows()
+        self.write()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def write(self) -> list[dict[str, Any]]:
         """Write and return a row per trial."""
         from robustvit.experiments.sweeps.results import SEED, average_seeds, result_row, varying, write_rows
 
@@ -186,16 +194,15 @@ class _Table:
         return rows
 
 
-def _best(asked: Experiment, trials: Iterable[Trial], folder: Path) -> str:
+def _describe_best(asked: Experiment, trials: Iterable[Trial], folder: Path) -> str:
     from robustvit.common.outcomes import OUTCOMES, outcome_of
-    from robustvit.experiments.trials import changes, objective, state_of
+    from robustvit.experiments.trials import changes, state_of
 
-    found = [(objective(asked.maximise, trial.options["max_drop"], folder / trial.key), trial)
-             for trial in trials if state_of(folder / trial.key) == "finished"]  # fmt: skip
-    measured = [(value, trial) for value, trial in found if value is not None]
-    if not measured:
+    finished = [trial for trial in trials if state_of(folder / trial.key) == "finished"]
+    values = {trial.key: value for trial in finished if (value := asked.value_of(trial, folder)) is not None}
+    if not values:
         return f"Best: none; {asked.maximise} was not measured in any trial."
-    _, trial = max(measured, key=lambda one: one[0])
+    trial = max((one for one in finished if one.key in values), key=lambda one: values[one.key])
     max_drop = trial.options["max_drop"]
     gained, ordinary = changes(asked.maximise, folder / trial.key)
     assert gained is not None  # the ranking needs it
@@ -209,7 +216,7 @@ def _best(asked: Experiment, trials: Iterable[Trial], folder: Path) -> str:
     )
 
 
-def _draw(folder: Path) -> None:
+def _plot(folder: Path) -> None:
     """Plot accuracy against samples per class, or else against the first number that varies."""
     from robustvit.experiments.sweeps.plots import numeric_axes, plot_sensitivity
     from robustvit.experiments.sweeps.results import read_rows

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import write_json, write_text
+from robustvit.common.files import read_json, write_json, write_text
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import rank
 from robustvit.common.output_paths import check_own_folder
-from robustvit.common.run_folder import ORIGINALS, SWEEP
+from robustvit.common.run_folder import ORIGINALS, SWEEP, RunFolder
+from robustvit.common.verdict import read_verdict
 
 State = Literal["finished", "begun", "new"]
 _RECORD = "trial.json"
@@ -58,8 +59,6 @@ class Trial:
 
 def state_of(folder: Path) -> State:
     """Return the state of a run; only a finished one has a verdict."""
-    from robustvit.common.run_folder import RunFolder
-
     run = RunFolder(folder)
     if run.verdict.is_file():
         return "finished"
@@ -83,20 +82,16 @@ def run_trial(options: Mapping[str, Any], folder: Path) -> str:
             (folder / ".config.yaml.new").unlink(missing_ok=True)
         finetune(**options, out=str(folder), resume=state == "begun", at_inference="none")
     except Exception as error:
-        return _in_one_line(error)
+        line = " ".join(str(error).split())
+        return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}".rstrip(": ")
     write_json({"seconds": round(time.perf_counter() - start, 1), "resumed": state == "begun"}, folder / _RECORD)
     return ""
-
-
-def _in_one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def trial_seconds(folder: Path) -> float | None:
     """Return the duration of the call that finished a run, in seconds; None if not recorded."""
     path = folder / _RECORD
-    return json.loads(path.read_text(encoding="utf-8"))["seconds"] if path.is_file() else None
+    return read_json(path)["seconds"] if path.is_file() else None
 
 
 Done = Callable[[Trial, str], None]  # called with a trial that ended, and its error or ""
@@ -114,7 +109,6 @@ def changes(measure: str, folder: Path) -> tuple[Interval | None, Interval | Non
     With another --metric than accuracy it is that metric of the same photos. Runs of older versions have no
     mixed-other; mixed-rand is used instead.
     """
-    from robustvit.common.verdict import read_verdict
     from robustvit.evaluation.measured_intervals import measure_name
 
     verdict = read_verdict(folder / "verdict.json")

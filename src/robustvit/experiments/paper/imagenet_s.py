@@ -6,7 +6,7 @@ Layout, merged classes and mask colours follow its repository (LUSSeg/ImageNet-S
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,7 @@ from robustvit.common.csv_files import csv_text
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
 from robustvit.data.read_photos import IMAGE_SUFFIXES
-from robustvit.experiments.paper.plan import Run
-from robustvit.experiments.paper.scales import ReproductionScale
+from robustvit.experiments.paper.plan import ReproductionScale, Run
 
 # ImageNet-S-919 merges five ImageNet classes into five others; masks cannot separate the two, so both are left out.
 MERGED = {
@@ -38,11 +37,6 @@ class Lists:
 
     train: list[tuple[Path, Path, str]]
     validation: list[tuple[Path, Path, str]]
-
-    @property
-    def classes(self) -> list[str]:
-        """WordNet ids of the training classes."""
-        return sorted({name for _, _, name in self.train})
 
 
 class ImageNetS:
@@ -94,28 +88,21 @@ class ImageNetS:
             random.Random(run.seed).shuffle(names)
         return names[: run.classes], names[run.classes :]
 
-    def lists(self, run: Run, pairs: Callable[[str], Sequence[PhotoAndMask]] | None = None) -> Lists:
-        """Return the photos of a run: the first of each training class by name, and one of each other class.
-
-        Args:
-            run: run with its numbers and seed.
-            pairs: returns photos and masks of a class; default: the annotated ones.
-        """
-        pairs = pairs or self.pairs
+    def lists(self, run: Run) -> Lists:
+        """Return the photos of a run: the first of each training class by name, and one of each other class."""
         chosen, others = self.split(run)
-        return Lists(_first(chosen, run.samples, pairs), _first(others, 1, pairs))
+        return Lists(self._first(chosen, run.samples), self._first(others, 1))
 
-
-def _first(
-    classes: Sequence[str], count: int, pairs: Callable[[str], Sequence[PhotoAndMask]]
-) -> list[tuple[Path, Path, str]]:
-    rows = []
-    for wnid in classes:
-        found = list(pairs(wnid))[:count]
-        if len(found) < count:
-            raise UserError(f"expected {count} masked photos of {wnid}, found {len(found)}: extract ImageNet-S again")
-        rows += [(photo, mask, wnid) for photo, mask in found]
-    return rows
+    def _first(self, classes: Sequence[str], count: int) -> list[tuple[Path, Path, str]]:
+        rows = []
+        for wnid in classes:
+            found = self.pairs(wnid)[:count]
+            if len(found) < count:
+                raise UserError(
+                    f"expected {count} masked photos of {wnid}, found {len(found)}: extract ImageNet-S again"
+                )
+            rows += [(photo, mask, wnid) for photo, mask in found]
+        return rows
 
 
 def find_imagenet_s(root: Path) -> ImageNetS:
@@ -130,15 +117,10 @@ def find_imagenet_s(root: Path) -> ImageNetS:
     )
 
 
-def list_text(rows: Sequence[tuple[Path, Path, str]]) -> str:
-    """Return rows as a CSV file for ``finetune --images``, with absolute paths."""
-    listed = [[photo.resolve(), mask.resolve(), wnid] for photo, mask, wnid in rows]
-    return csv_text([["image", "mask", "label"], *listed])
-
-
 def write_list(rows: Sequence[tuple[Path, Path, str]], path: Path) -> None:
-    """Write rows, unless the file has the same."""
-    text = list_text(rows)
+    """Write rows as a CSV file for ``finetune --images``, with absolute paths, unless the file has the same."""
+    listed = [[photo.resolve(), mask.resolve(), wnid] for photo, mask, wnid in rows]
+    text = csv_text([["image", "mask", "label"], *listed])
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(text, path)

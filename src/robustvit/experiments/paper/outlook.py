@@ -15,7 +15,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.wording import pluralize
 from robustvit.experiments.paper.evaluating import SEGMENTATION, Evaluator, images_of_set, known_records
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, ReproductionPlan, Run
-from robustvit.experiments.paper.stand_in import stand_in
+from robustvit.experiments.paper.tiny import stand_in
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import state_of
 from robustvit.explanation.subsets.search import list_sizes
@@ -40,12 +40,8 @@ class Speed:
 def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
     """Time a guided step and a forward pass on random pixels; two of each on a GPU.
 
-    On a CPU a step is timed with two photos and multiplied by four. The weights do not change.
-
-    Args:
-        model: model on its device.
-        run: run that sets the guidance.
-        warm: whether the model has run before; otherwise a first call of each is not timed.
+    On a CPU a step is timed with two photos and multiplied by four. The weights do not change. Unless the model is
+    ``warm``, because it has run before, a first call of each is not timed.
     """
     device = model.mean.device
     batch, times = (2, 1) if device.type == "cpu" else (_BATCH, 2)
@@ -133,34 +129,27 @@ class _Speeds:
 
 def outlook(workspace: Workspace, plan: ReproductionPlan) -> list[str]:
     """Return the lines of the plan; nothing is written."""
-    evaluator, speeds = Evaluator(workspace, plan), _Speeds(workspace)
-    lines = [f"{plan.what} at {workspace.scale.name} scale, into {workspace.out}", "runs:"]
-    seconds = 0.0
-    for run in (one for one in plan.runs if one.trained):
-        text, more = _run_line(workspace, run, speeds)
-        lines.append(text)
-        seconds += more
-    if not any(run.trained for run in plan.runs):
+    speeds, trained = _Speeds(workspace), [run for run in plan.runs if run.trained]
+    runs = [_run_line(workspace, run, speeds) for run in trained]
+    lines = [f"{plan.what} at {workspace.scale.name} scale, into {workspace.out}", "runs:", *(text for text, _ in runs)]
+    if not trained:
         lines.append("  none: only original models are shown")
-    if any(run.trained for run in plan.runs) or plan.sets:
+    if trained or plan.sets:
         lines += ["photos to finetune on:", f"  {_photos_line(workspace)}"]
     if any(run.tokencut for run in plan.runs):
         lines.append("  masks: TokenCut's, first made for all ImageNet-S photos (not included in the estimate)")
-    lacking = [run.card for run in plan.runs if not workspace.tiny and model_card(run.card).needs_checkpoint]
+    lacking = workspace.cards_without_weights(plan)
     if lacking and workspace.checkpoint is None:
         lines.append(
             f"weights: MISSING for {lacking[0]}, which timm no longer provides: give them with --checkpoint FILE"
         )
-    lines.append("sets:")
-    found, more = _set_lines(workspace, plan, evaluator, speeds)
-    seconds += more
+    sets = _set_lines(workspace, plan, speeds)
     if plan.show == "subsets":
-        text, more = _subset_line(workspace, plan, speeds)
-        found.append(text)
-        seconds += more
+        sets.append(_subset_line(workspace, plan, speeds))
     kind = "stand-in, random pixels" if workspace.tiny else "untrained weights of the architectures, random pixels"
     where = make_accelerator(device=workspace.device).device
-    lines += [*found, f"speed on this machine ({where}; {kind}):", *speeds.lines()]
+    lines += ["sets:", *(text for text, _ in sets), f"speed on this machine ({where}; {kind}):", *speeds.lines()]
+    seconds = sum(more for _, more in [*runs, *sets])
     return [*lines, f"left to do: about {_duration(seconds)}, without reading and writing files"]
 
 
@@ -186,12 +175,10 @@ def _photos_line(workspace: Workspace) -> str:
         return f"MISSING: {error}"
 
 
-def _set_lines(
-    workspace: Workspace, plan: ReproductionPlan, evaluator: Evaluator, speeds: _Speeds
-) -> tuple[list[str], float]:
-    known = known_records(workspace)
+def _set_lines(workspace: Workspace, plan: ReproductionPlan, speeds: _Speeds) -> list[tuple[str, float]]:
+    """Return for each set what is on disk, which models are recorded, and the seconds that the others take."""
+    known, evaluator, lines = known_records(workspace), Evaluator(workspace, plan), []
     undrawn = workspace.tiny and not workspace.data.is_dir()
-    lines, seconds = [], 0.0
     for name in dict.fromkeys([*plan.sets, *plan.images]):
         try:
             there = 20 if undrawn else evaluator.on_disk(name)
@@ -203,10 +190,10 @@ def _set_lines(
         left = [run for run, one in zip(runs, recorded, strict=True)
                 if one is None or not (one.complete or one.samples >= there)]  # fmt: skip
         more = sum(there * _seconds_an_image(speeds.of(run), name) for run in left)
-        seconds += more
         what = f"{len(runs) - len(left)} of {len(runs)} models recorded, {_duration(more)}" if runs else "images shown"
-        lines.append(f"  {name}, {there if workspace.tiny else images_of_set(name):,} images: {what}; {state}")
-    return lines, seconds
+        size = there if workspace.tiny else images_of_set(name)
+        lines.append((f"  {name}, {size:,} images: {what}; {state}", more))
+    return lines
 
 
 def _subset_line(workspace: Workspace, plan: ReproductionPlan, speeds: _Speeds) -> tuple[str, float]:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from robustvit.common.files import read_json, write_json, write_text
-from robustvit.common.pictures import overlay
+from robustvit.common.pictures import figure_of_rows, overlay
 from robustvit.common.progress import warn
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.changes import class_changes
@@ -47,7 +46,7 @@ class Shown:
 
 
 def choose_images(before: Outcomes, after: Outcomes, outcome: str, count: int, skip: int = 0) -> list[int]:
-    """Choose images of an outcome by rule: the first of each class in the order of the set.
+    """Choose the rows of images of an outcome by rule: the first of each class in the order of the set.
 
     Args:
         before: predictions of the original.
@@ -55,9 +54,6 @@ def choose_images(before: Outcomes, after: Outcomes, outcome: str, count: int, s
         outcome: ``same`` (both right), ``corrected``, ``broken``, or ``wrong`` (most confident errors of the original).
         count: number of images.
         skip: number of images to skip first.
-
-    Returns:
-        Their rows.
     """
     old, new = before.correct, after.correct
     fits = {"same": old & new, "corrected": ~old & new, "broken": old & ~new, "wrong": ~old}[outcome]
@@ -74,21 +70,19 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
     paths, said = [], []
     originals = [run for run in evaluator.plan.runs if not run.trained]
     for original in originals:
-        guided = next((r for r in evaluator.plan.runs if r.trained and r.card == original.card), None)
-        rows = []
+        guided = next((run for run in evaluator.plan.runs if run.trained and run.card == original.card), None)
+        rows, path = [], target / f"{original.card}.png"
         for shown, pictures in _rows(evaluator, original, guided):
-            rows.append([(title, picture) for title, picture in pictures])
-            answers = [title for title, _ in pictures[1:]]
+            rows.append(pictures)
             said.append({"model": original.card, "set": shown.set, "image": shown.name, "class": shown.class_name,
-                         "outcome": shown.outcome, "answers": answers})  # fmt: skip
+                         "outcome": shown.outcome, "answers": [title for title, _ in pictures[1:]]})  # fmt: skip
         if rows:
-            paths.append(target / f"{original.card}.png")
-            _draw(rows, paths[-1])
+            paths.append(path)
+            figure_of_rows(rows, path)
         else:
-            (target / f"{original.card}.png").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             warn(f"no image for {evaluator.plan.what} of {original.card}: no prediction changed that way")
-    listed = target / "images.json"
-    drawn = {original.card for original in originals}
+    listed, drawn = target / "images.json", {original.card for original in originals}
     earlier = read_json(listed) if listed.is_file() else []
     said += [one for one in earlier if one["model"] not in drawn]
     write_json(sorted(said, key=lambda one: evaluator.plan.row["cards"].index(one["model"])), listed)
@@ -98,19 +92,19 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
 def _rows(
     evaluator: Evaluator, original: Run, guided: Run | None
 ) -> Iterator[tuple[Shown, list[tuple[str, np.ndarray]]]]:
+    """Return the images to show, each with titled pictures of it and of the relevance of each model."""
     row = evaluator.plan.row
     models = [evaluator.model(run) for run in (original, guided) if run is not None]
     for name in evaluator.plan.sets:
-        benchmark = BENCHMARKS[name]
-        asked = [ask_set(benchmark, model, evaluator.sets)[0] for model in models]
+        asked = [ask_set(BENCHMARKS[name], model, evaluator.sets)[0] for model in models]
         before, after = asked[0].outcomes, asked[-1].outcomes
         for outcome in row["outcomes"]:
-            for row_index in choose_images(before, after, outcome, row["count"], row.get("skip", 0)):
-                image = str(before.names[row_index])
+            for at in choose_images(before, after, outcome, row["count"], row.get("skip", 0)):
+                image, class_name = str(before.names[at]), str(before.class_names[at])
                 photo = read_photo(evaluator.workspace.data / image)
-                pictures = [_input(name, photo, models[0], str(before.class_names[row_index]))]
+                pictures = [_input(name, photo, models[0], class_name)]
                 pictures += [_explain(name, photo, model) for model in models]
-                yield Shown(image, name, outcome, str(before.class_names[row_index])), pictures
+                yield Shown(image, name, outcome, class_name), pictures
 
 
 def _input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> tuple[str, np.ndarray]:
@@ -129,17 +123,6 @@ def _explain(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.nd
     best = int(probabilities.argmax())
     which = "original" if model.about["method"] == "original" else "ours"
     return f"{which}: {classifier.name_of(best)}\n{100 * float(probabilities[best]):.0f} %", overlay(image, found)
-
-
-def _draw(rows: list[list[tuple[str, np.ndarray]]], path: Path) -> None:
-    figure = Figure(figsize=(2.4 * len(rows[0]), 2.85 * len(rows)), dpi=110, layout="constrained")
-    grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-    for axes, pictures in zip(grid, rows, strict=True):
-        for axis, (title, picture) in zip(axes, pictures, strict=True):
-            axis.imshow(picture)
-            axis.set_title(title, fontsize=8, parse_math=False)
-            axis.set_axis_off()
-    figure.savefig(path)
 
 
 def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
@@ -173,24 +156,20 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
     from robustvit.explanation.subsets.subset import subset
 
     workspace, row = evaluator.workspace, evaluator.plan.row
-    root = evaluator.workspace.data
-    samples = BENCHMARKS[row["images"][0]].read(root, PROTOCOL).samples
-    names = sorted(name_of(sample, root) for sample in samples)
+    samples = BENCHMARKS[row["images"][0]].read(workspace.data, PROTOCOL).samples
+    names = sorted(name_of(sample, workspace.data) for sample in samples)
     drawn = random.Random(0).sample(names, min(row["count"], len(names)))
-    photos = [str(root / name) for name in drawn]
+    photos = [str(workspace.data / name) for name in drawn]
     paths = []
     for run in evaluator.plan.runs:
         picture = target.with_name(f"{target.name}-{run.card}.png")
-        paths += [picture, picture.with_suffix(".json")]
-        options: dict[str, Any] = {
-            "class_": [str(index) for index in workspace.scale.forced],
-            "remove": workspace.scale.remove,
-            "checkpoint": workspace.weights(run.card),
-            "normalization": "paper",
-        }
-        if _is_current(paths[-2:], photos, evaluator.model(run), options):  # hours on a CPU
+        files = [picture, picture.with_suffix(".json")]
+        paths += files
+        options = {"class_": [str(index) for index in workspace.scale.forced], "remove": workspace.scale.remove}
+        options |= workspace.loading(run.card)
+        if _is_current(files, photos, evaluator.model(run), options):  # hours on a CPU
             continue
-        for old in paths[-2:]:
+        for old in files:
             old.unlink(missing_ok=True)
         subset(photos, model=workspace.source(run.card), out=str(picture), device=workspace.device, **options)
     return paths

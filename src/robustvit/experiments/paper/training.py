@@ -46,10 +46,7 @@ def train_runs(workspace: Workspace, runs: Sequence[Run]) -> tuple[int, dict[Run
 def options_of_run(workspace: Workspace, run: Run, lists: tuple[Path, Path]) -> dict[str, Any]:
     """Return the options of ``finetune``: recipe, epochs and batch size of the paper, method, and scale.
 
-    Args:
-        workspace: folders and options.
-        run: run.
-        lists: CSV files of the training photos, and of those that choose the epoch.
+    ``lists`` are CSV files of the training photos, and of those that choose the epoch.
     """
     options = {
         "recipe": run.card,

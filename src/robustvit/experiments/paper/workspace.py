@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,7 @@ from robustvit.common.output_paths import check_own_folder
 from robustvit.common.yaml_files import read_mapping
 from robustvit.data.manifest import SETTINGS
 from robustvit.experiments.paper.imagenet_s import ImageNetS, find_imagenet_s
-from robustvit.experiments.paper.plan import ReproductionPlan, Run
-from robustvit.experiments.paper.scales import ReproductionScale
+from robustvit.experiments.paper.plan import ReproductionPlan, ReproductionScale, Run
 from robustvit.models.recipes import CARDS, model_card
 
 _SETTINGS = "reproduction.yaml"
@@ -84,6 +82,10 @@ class Workspace:
         """Return the file of a model's weights, if timm has none."""
         return self.checkpoint if not self.tiny and model_card(card).needs_checkpoint else None
 
+    def cards_without_weights(self, plan: ReproductionPlan) -> list[str]:
+        """Return the models of a plan whose weights timm no longer provides, once for each run."""
+        return [run.card for run in plan.runs if not self.tiny and model_card(run.card).needs_checkpoint]
+
     def name_of(self, run: Run) -> str:
         """Return the name of a model in records."""
         if run.trained:
@@ -96,13 +98,17 @@ class Workspace:
         A dry run does not need the weights: it reports that they are missing.
         """
         if check_own_folder(self.out, (self.out / _SETTINGS).is_file(), command="reproduce"):
-            self._check_same_scale()
+            scale = self._settings().get("scale")
+            if scale != self.scale.name:
+                raise UserError(
+                    f"{self.out} contains a reproduction at scale {scale}, not {self.scale.name}: name another --out"
+                )
         if self.has_older_masks and any(run.tokencut for run in plan.runs):
             raise UserError(
                 f"{self.found_masks} contains masks of an older version, which differ from those of the authors: "
                 "name another --out, or remove that folder and the runs named robustvit-tokencut"
             )
-        lacking = [r.card for r in plan.runs if not self.tiny and model_card(r.card).needs_checkpoint]
+        lacking = self.cards_without_weights(plan)
         if lacking and self.checkpoint is not None:
             self._check_same_checkpoint()
         if lacking and self.checkpoint is None and not dry_run:
@@ -110,13 +116,6 @@ class Workspace:
             instead = f", or leave it out with --models {others}" if others else ""
             raise UserError(
                 f"timm no longer provides the weights of {lacking[0]}: give them with --checkpoint FILE{instead}"
-            )
-
-    def _check_same_scale(self) -> None:
-        scale = read_mapping(self.out / _SETTINGS).get("scale")
-        if scale != self.scale.name:
-            raise UserError(
-                f"{self.out} contains a reproduction at scale {scale}, not {self.scale.name}: name another --out"
             )
 
     def _settings(self) -> dict[str, str]:
@@ -154,7 +153,7 @@ class Workspace:
     def known_weights(self) -> dict[str, str]:
         """Return the weight hashes of models loaded so far, by their names in records."""
         path = self.out / _WEIGHTS
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
 
     def remember_weights(self, run: Run, weights: str | None) -> None:
         """Store the hash of a model's weights, so that it need not be loaded again; None removes it."""

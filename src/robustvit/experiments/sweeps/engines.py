@@ -5,27 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of, printable
 from robustvit.common.option_groups import EngineOptions
 from robustvit.common.progress import console
 from robustvit.experiments.sweeps.experiment import Experiment
-from robustvit.experiments.trials import Done, Trial, objective, run_trial, state_of
+from robustvit.experiments.trials import Done, Trial, run_trial, state_of
 
-
-class TrialEngine(Protocol):
-    """Runs trials in folders named by their keys, and skips finished ones."""
-
-    def run(self, trials: Iterable[Trial], folder: Path, done: Done) -> None:
-        """Run trials."""
-
-    def search(self, experiment: Experiment, folder: Path, done: Done) -> None:
-        """Run trials proposed by a search."""
+if TYPE_CHECKING:
+    from robustvit.experiments.sweeps.ray_engine import RayEngine
 
 
 class LocalEngine:
-    """Runs one trial after another in this process."""
+    """Runs one trial after another in this process, in folders named by their keys, and skips finished ones."""
 
     def run(self, trials: Iterable[Trial], folder: Path, done: Done) -> None:
         """Run trials."""
@@ -41,17 +34,14 @@ class LocalEngine:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        seed = experiment.propose({name: one.samples[0] for name, one in experiment.space.items()}).options["seed"]
+        seed = experiment.first_trial().options["seed"]
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         for _ in range(experiment.trials):
-            asked = study.ask({name: one.distribution() for name, one in experiment.space.items()})
+            asked = study.ask(experiment.distributions())
             trial = experiment.propose(asked.params)
             error = self._run_trial(trial, folder, done)
-            value = None if error else objective(experiment.maximise, trial.options["max_drop"], folder / trial.key)
-            if value is None:
-                study.tell(asked, state=optuna.trial.TrialState.FAIL)
-            else:
-                study.tell(asked, value)
+            value = None if error else experiment.value_of(trial, folder)
+            study.tell(asked, value, state=optuna.trial.TrialState.FAIL if value is None else None)
 
     def _run_trial(self, trial: Trial, folder: Path, done: Done) -> str:
         verb = {"new": "running", "begun": "continuing", "finished": "already finished:"}[state_of(folder / trial.key)]
@@ -61,7 +51,7 @@ class LocalEngine:
         return error
 
 
-def make_engine(options: EngineOptions) -> TrialEngine:
+def make_engine(options: EngineOptions) -> LocalEngine | RayEngine:
     """Make the requested engine with its resources."""
     if options.engine == "local":
         for name, value in vars(options).items():

@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.yaml_files import check_known, read_mapping
 from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.experiments.sweeps.search_space import Space, read_space
-from robustvit.experiments.trials import Trial
+from robustvit.experiments.trials import Trial, objective
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 _FOLDER = files("robustvit.experiments.sweeps")
 SHIPPED_EXPERIMENTS = tuple(
@@ -50,24 +53,32 @@ class Experiment:
         for combination in itertools.product(*self.axes.values()):
             labels = {axis: label for axis, (label, _) in zip(self.axes, combination, strict=True)}
             varied = {name: value for _, options in combination for name, value in options.items()}
-            place = ", ".join(f"{name}={value}" for name, value in labels.items())
-            trials.append(Trial(effective_options(self.base | varied, place), labels))
+            trials.append(self._make_trial(labels, varied))
         return trials
 
     def propose(self, values: Mapping[str, Any]) -> Trial:
         """Return the trial of a search with these values."""
-        labels = dict(values)
+        return self._make_trial(dict(values), dict(values))
+
+    def _make_trial(self, labels: dict[str, Any], varied: dict[str, Any]) -> Trial:
         place = ", ".join(f"{name}={value}" for name, value in labels.items())
-        return Trial(effective_options(self.base | labels, place), labels)
+        return Trial(effective_options(self.base | varied, place), labels)
+
+    def first_trial(self) -> Trial:
+        """Return the trial of a search with the first value of each option."""
+        return self.propose({name: one.samples[0] for name, one in self.space.items()})
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return the ranges of a search for Optuna."""
+        return {name: one.distribution() for name, one in self.space.items()}
+
+    def value_of(self, trial: Trial, folder: Path) -> float | None:
+        """Return the value of a finished trial that a search maximises; None if the measure was not measured."""
+        return objective(self.maximise, trial.options["max_drop"], folder / trial.key)
 
 
 def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -> Experiment:
-    """Read an experiment file, or an experiment of the package.
-
-    Args:
-        path: YAML file, or a name from ``SHIPPED``.
-        shared: options of all runs, which override those of the file.
-    """
+    """Read an experiment file, or one of ``SHIPPED_EXPERIMENTS``; ``shared`` overrides the options of all its runs."""
     place = str(path)
     name = place if Path(place).is_file() or place not in SHIPPED_EXPERIMENTS else str(_FOLDER / f"{place}.yaml")
     if name == place and not Path(place).exists() and not place.endswith((".yaml", ".yml")):
@@ -136,7 +147,7 @@ def _search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment
     expect_one_of(f"maximise in {place}", maximise, MEASURES)
     space = {name: read_space(name, values, f"{place}: search") for name, values in ranges.items()}
     found = Experiment(base, space=space, trials=trials, maximise=maximise)
-    first = {name: one.samples[0] for name, one in space.items()}
+    first = found.first_trial().labels
     for name, one in space.items():
         for value in one.samples:  # find wrong values before the first run
             found.propose(first | {name: value})

@@ -11,6 +11,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.wording import with_minus
 from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.sweeps.results import SEED, average_seeds, read_rows, shifted_measure, varying
+from robustvit.experiments.sweeps.search_space import read_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,17 +63,9 @@ def numeric_axes(rows: Sequence[dict[str, Any]]) -> list[str]:
     found = []
     for name in varying(rows):
         values = {str(row[name]) for row in rows}
-        if name != SEED and len(values) > 1 and all(_is_number(value) for value in values):
+        if name != SEED and len(values) > 1 and all(read_number(value) is not None for value in values):
             found.append(name)
     return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _bar(mean: dict[str, Any], measure: str, rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
@@ -161,13 +154,8 @@ def _set_height(axis: Axes, height: float) -> None:
 def plot_rates(outcomes: Sequence[RateOutcome], max_drop: float, chosen: float | None, out: Path) -> list[Path]:
     """Plot the effect of each learning rate on the validation photos with 95 % CIs, and the chosen rate.
 
-    The axes show the surroundings of the limit; what lies beyond is a triangle at the edge with its value.
-
-    Args:
-        outcomes: outcome of each rate.
-        max_drop: accuracy that may be lost, in percentage points.
-        chosen: chosen rate, if any.
-        out: output file without suffix.
+    The axes show the surroundings of the limit, ``max_drop`` points; what lies beyond is a triangle at the edge with its
+    value. A PNG and an SVG are written to ``out``, which has no suffix.
     """
     from matplotlib.figure import Figure
 

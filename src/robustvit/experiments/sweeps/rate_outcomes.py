@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustvit.common.files import read_json
 from robustvit.common.intervals import Interval, paired_interval
 from robustvit.common.outcomes import open_cost
 from robustvit.common.run_folder import RunFolder
@@ -88,7 +88,7 @@ def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
     if not folder.beginning.is_file() or not epochs:
         return RateOutcome(lr, error=f"{run} has no record of its start")
     kept = [row for row in epochs if row["best"]][-1]
-    rows = (json.loads(folder.beginning.read_text(encoding="utf-8")), kept, epochs[-1])
+    rows = (read_json(folder.beginning), kept, epochs[-1])
     guided = "val_relevance" if all("val_relevance" in row for row in rows) else "val_loss"
     before, at, last = ((row["val_accuracy"], row[guided]) for row in rows)
     changes: tuple[Interval, ...] = ()

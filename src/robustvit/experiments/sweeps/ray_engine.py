@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
+from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals
 from robustvit.experiments.sweeps.experiment import Experiment
-from robustvit.experiments.trials import Done, Trial, objective, run_trial, state_of
+from robustvit.experiments.trials import Done, Trial, run_trial, state_of
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as RayTrial
+    from ray.tune.search.optuna import OptunaSearch
 
 Values = dict[str, Any]
 _RECORDS = "ray"  # Ray's files, next to the trials
@@ -39,65 +41,36 @@ class RayEngine:
     def run(self, trials: Iterable[Trial], folder: Path, done: Done) -> None:
         """Run trials that are not finished."""
         by_key = {trial.key: trial for trial in trials}
-        for trial in by_key.values():
-            if state_of(folder / trial.key) == "finished":
+        left = []
+        for key, trial in by_key.items():
+            if state_of(folder / key) == "finished":
                 done(trial, "")
-        left = [key for key, trial in by_key.items() if state_of(folder / trial.key) != "finished"]
+            else:
+                left.append(key)
         if not left:
             return
-        options = {key: by_key[key].options for key in left}
-        parent, start = folder.absolute(), Path.cwd()
-
-        def work(config: Values) -> None:
-            from ray import tune
-
-            os.chdir(start)
-            tune.report({_ERROR: run_trial(options[config["key"]], parent / config["key"])})
-
         with self._start_ray():
             from ray import tune
 
             space = {"key": tune.grid_search(left)}
-            self._tune(work, space, folder, lambda config, error: done(by_key[config["key"]], error))
+            self._tune(lambda config: by_key[config["key"]], folder, done, param_space=space)
 
     def search(self, experiment: Experiment, folder: Path, done: Done) -> None:
         """Run trials proposed by Optuna; runs of an earlier call count, and unfinished ones are resumed first.
 
         Unless trials run one at a time, the proposals depend on which finish first.
         """
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        known = _earlier(experiment, folder)
-        finished = {key: trial for key, trial in known.items() if state_of(folder / key) == "finished"}
-        for trial in list(finished.values())[: experiment.trials]:
+        known = _find_earlier(experiment, folder)
+        finished = [trial for trial in known if state_of(folder / trial.key) == "finished"]
+        for trial in finished[: experiment.trials]:
             done(trial, "")
         if len(finished) >= experiment.trials:
             return
+        begun = [trial.labels for trial in known if trial not in finished]
         with self._start_ray():
-            from ray.tune.search.optuna import OptunaSearch
-
-            begun = [trial.labels for key, trial in known.items() if key not in finished]
-            any_trial = experiment.propose({name: one.samples[0] for name, one in experiment.space.items()})
-            searcher = OptunaSearch(
-                {name: one.distribution() for name, one in experiment.space.items()},
-                metric=_VALUE,
-                mode="max",
-                points_to_evaluate=begun or None,
-                seed=any_trial.options["seed"] + len(finished),
-            )
-            for key, trial in finished.items():
-                value = objective(experiment.maximise, trial.options["max_drop"], folder / key)
-                if value is not None:
-                    searcher.add_evaluated_point(trial.labels, value)
-            self._tune(
-                _make_work(experiment, folder),
-                {},
-                folder,
-                lambda config, error: done(experiment.propose(config), error),
-                search_alg=searcher,
-                num_samples=experiment.trials - len(finished),
-            )
+            searcher = _make_searcher(experiment, folder, finished, begun)
+            settings = {"search_alg": searcher, "num_samples": experiment.trials - len(finished)}
+            self._tune(experiment.propose, folder, done, experiment.value_of, tune_config=settings)
 
     @contextmanager
     def _start_ray(self) -> Iterator[None]:
@@ -136,30 +109,53 @@ class RayEngine:
 
     def _tune(
         self,
-        work: Callable[[Values], None],
-        space: Values,
+        propose: Callable[[Values], Trial],
         folder: Path,
-        done: Callable[[Values, str], None],
-        **settings: object,
+        done: Done,
+        value_of: Callable[[Trial, Path], float | None] | None = None,
+        *,
+        param_space: Values | None = None,
+        tune_config: Values | None = None,
     ) -> None:
+        """Run the trials that Ray's values stand for.
+
+        Args:
+            propose: returns the trial of Ray's values.
+            folder: sweep folder.
+            done: called with each trial that ended.
+            value_of: value of a finished trial that a search maximises.
+            param_space: values to run.
+            tune_config: settings of a search.
+        """
         from ray import tune
         from ray.tune.logger import JsonLoggerCallback
+
+        parent, start = folder.absolute(), Path.cwd()
+
+        def work(config: Values) -> None:
+            os.chdir(start)
+            trial = propose(config)
+            result: Values = {_ERROR: run_trial(trial.options, parent / trial.key)}
+            if value_of is not None:
+                value = None if result[_ERROR] else value_of(trial, parent)
+                result[_VALUE] = float("nan") if value is None else value
+            tune.report(result)
 
         class Report(tune.Callback):
             """Reports each trial when it ends."""
 
             def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: object) -> None:
-                done(trial.config, trial.last_result.get(_ERROR, ""))
+                done(propose(trial.config), trial.last_result.get(_ERROR, ""))
 
             def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: object) -> None:
-                done(trial.config, "its process died, perhaps out of memory; run the sweep again")
+                done(propose(trial.config), "its process died, perhaps out of memory; run the sweep again")
 
-        records = folder.absolute() / _RECORDS
+        records = str(parent / _RECORDS)
         tune.Tuner(
             tune.with_resources(work, {"cpu": self.cpus, "gpu": self.gpus}),
-            param_space=space,
-            tune_config=tune.TuneConfig(max_concurrent_trials=self.at_once, **settings),
-            run_config=tune.RunConfig(storage_path=str(records), verbose=0, callbacks=[Report(), JsonLoggerCallback()]),
+            param_space=param_space or {},
+            tune_config=tune.TuneConfig(max_concurrent_trials=self.at_once, **(tune_config or {})),
+            run_config=tune.RunConfig(storage_path=records, verbose=0, callbacks=[Report(), JsonLoggerCallback()]),
         ).fit()
 
 
@@ -174,26 +170,30 @@ def _stopped_by_signals() -> Iterator[None]:
         raise Stopped(stop.asked or signal.SIGINT) from None
 
 
-def _make_work(experiment: Experiment, folder: Path) -> Callable[[Values], None]:
-    """Return the work of a Ray worker for a trial proposed by a search."""
-    parent, start = folder.absolute(), Path.cwd()
+def _make_searcher(
+    experiment: Experiment, folder: Path, finished: list[Trial], begun: list[dict[str, Any]]
+) -> OptunaSearch:
+    """Make Optuna's search of Ray, which knows the finished trials and resumes those that were begun."""
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch
 
-    def work(config: Values) -> None:
-        from ray import tune
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    searcher = OptunaSearch(
+        experiment.distributions(),
+        metric=_VALUE,
+        mode="max",
+        points_to_evaluate=begun or None,
+        seed=experiment.first_trial().options["seed"] + len(finished),
+    )
+    for trial in finished:
+        value = experiment.value_of(trial, folder)
+        if value is not None:
+            searcher.add_evaluated_point(trial.labels, value)
+    return searcher
 
-        os.chdir(start)
-        trial = experiment.propose(config)
-        error = run_trial(trial.options, parent / trial.key)
-        value = None if error else objective(experiment.maximise, trial.options["max_drop"], parent / trial.key)
-        tune.report({_ERROR: error, _VALUE: float("nan") if value is None else value})
 
-    return work
-
-
-def _earlier(experiment: Experiment, folder: Path) -> dict[str, Trial]:
-    """Return trials of this search from earlier calls, by key, oldest first."""
-    from robustvit.common.run_folder import RunFolder
-
+def _find_earlier(experiment: Experiment, folder: Path) -> list[Trial]:
+    """Return the trials of this search from earlier calls, oldest first."""
     earlier: dict[str, Trial] = {}
     runs = [path for path in folder.iterdir() if state_of(path) != "new"]
     for run in sorted(runs, key=lambda run: (run / "config.yaml").stat().st_mtime):
@@ -201,4 +201,4 @@ def _earlier(experiment: Experiment, folder: Path) -> dict[str, Trial]:
         trial = experiment.propose({name: config.get(name) for name in experiment.space})
         if trial.key == run.name:
             earlier[trial.key] = trial
-    return earlier
+    return list(earlier.values())

@@ -23,12 +23,8 @@ _AFTER = ("photos", "accepted", "verdict", "seconds", "error")
 
 
 def result_row(trial: Trial, folder: Path, error: str = "") -> SweepRow:
-    """Return a trial as a row: its labels, the measures of its verdict from 0 to 1 with 95 % CI, and its error.
-
-    Args:
-        trial: trial.
-        folder: sweep folder.
-        error: error of the trial in this call.
+    """Return a trial of a sweep folder as a row: its labels, the measures of its verdict from 0 to 1 with 95 % CI, and
+    its error in this call.
     """
     run = folder / trial.key
     finished = state_of(run) == "finished"

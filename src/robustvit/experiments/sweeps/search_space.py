@@ -54,11 +54,11 @@ def read_space(name: str, raw: object, place: str) -> Space:
     if not isinstance(raw, list) or len(raw) < 2:
         raise UserError(f"{place}: expected {name} as [low, high], [low, high, log] or a list of choices, got {raw!r}")
     log = raw[-1] == "log" and len(raw) == 3
-    low, high = (_number(value) for value in raw[:2])
+    low, high = (read_number(value) for value in raw[:2])
     if low is None or high is None or not (len(raw) == 2 or log):
         if not all(isinstance(value, (str, int, float)) for value in raw):
             raise UserError(f"{place}: expected choices of text or numbers for {name}, got {raw!r}")
-        return Space(choices=tuple(value if (number := _number(value)) is None else number for value in raw))
+        return Space(choices=tuple(value if (number := read_number(value)) is None else number for value in raw))
     if not low < high < math.inf or (log and low <= 0):
         above = " above 0" if log else ""
         raise UserError(f"{place}: expected {name} to range from a lower to a higher number{above}, got {raw!r}")
@@ -71,7 +71,7 @@ def _takes_whole_numbers(name: str) -> bool:
     return annotation is int or int in typing.get_args(annotation)
 
 
-def _number(value: object) -> float | int | None:
+def read_number(value: object) -> float | int | None:
     """Return a number, or None. YAML reads 5e-7, without a decimal point, as text."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value

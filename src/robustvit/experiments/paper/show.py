@@ -1,13 +1,16 @@
-"""A table of the paper with measured results; means and standard deviations if it has several seeds."""
+"""Show an item of the paper, unless it is already shown from the same results; this module writes the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from robustvit.common.files import read_json, write_json
 from robustvit.evaluation.records.described import METHOD_TITLES
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.records.reported import ReportedRow, ReportedTable, reported_table
@@ -15,6 +18,8 @@ from robustvit.evaluation.records.table import render_table
 from robustvit.evaluation.records.table_content import Cell, Row, TableLayout
 from robustvit.evaluation.records.table_layout import INCOMPLETE, lay_out_reported
 from robustvit.experiments.paper.evaluating import Evaluator
+from robustvit.experiments.paper.show_images import show_classes, show_panels, show_subsets
+from robustvit.experiments.paper.show_plots import show_seen, show_sensitivity
 from robustvit.models.recipes import model_card
 
 TINY_NOTE = (
@@ -22,6 +27,34 @@ TINY_NOTE = (
     "with the paper's."
 )
 _FORMATS = {"markdown": "md", "html": "html", "latex": "tex"}
+_WHOLE = ("table", "seen")  # one file for all models
+
+
+def show(evaluator: Evaluator) -> list[Path]:
+    """Write the files of an item, unless they were written from the same results.
+
+    Tables and averages include results of earlier calls with other models, methods or masks. If each model has its own
+    files, those of other models are kept.
+    """
+    name = evaluator.plan.what
+    if evaluator.plan.show in _WHOLE:
+        evaluator = evaluator.with_earlier()
+    else:
+        name = "--".join([name, *dict.fromkeys(run.card for run in evaluator.plan.runs)])
+    workspace, plan = evaluator.workspace, evaluator.plan
+    stamp = workspace.out / "shown" / f"{name}.json"
+    records = evaluator.records_of(plan.runs)
+    key = [[run.name for run in plan.runs], [[one.set, one.model["weights"], one.samples] for one in records]]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    if stamp.is_file() and plan.sets:  # items without results (appendix A) check their models themselves
+        old = read_json(stamp)
+        files = [workspace.out / name for name in old["files"]]
+        if old["of"] == digest and all(path.is_file() for path in files):
+            return files
+    files = _WRITERS[plan.show](evaluator, workspace.out / plan.what)
+    stamp.parent.mkdir(exist_ok=True)
+    write_json({"of": digest, "files": [path.relative_to(workspace.out).as_posix() for path in files]}, stamp)
+    return files
 
 
 def show_table(evaluator: Evaluator, target: Path) -> list[Path]:
@@ -60,13 +93,7 @@ def _with_spread(layout: TableLayout, table: ReportedTable, records: Sequence[Re
 
 
 def seed_rows(said: ReportedRow, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
-    """Return mean and standard deviation (n - 1) over the runs of a reported row; empty for fewer than two.
-
-    Args:
-        said: reported row.
-        table: its table.
-        records: records of single runs.
-    """
+    """Return mean and standard deviation (n - 1) over the records of a reported row's runs; empty for fewer than two."""
     mine = [one for one in records if (one.model["card"], one.model["method"]) == (said.model, said.method)]
     count = len({one.model["weights"] for one in mine})
     if count < 2:
@@ -84,3 +111,13 @@ def seed_rows(said: ReportedRow, table: ReportedTable, records: Sequence[Record]
         cells.append(Cell(mean, spread=deviation, difference=difference, mark=mark))
     method = f"{METHOD_TITLES[said.method]}: mean ± standard deviation of {count} runs"
     return [Row(model_card(said.model).title, method, f"measured, {table.protocol}", cells, True)]
+
+
+_WRITERS: dict[str, Callable[[Evaluator, Path], list[Path]]] = {
+    "table": show_table,
+    "panels": show_panels,
+    "seen": show_seen,
+    "sensitivity": show_sensitivity,
+    "subsets": show_subsets,
+    "classes": show_classes,
+}
