@@ -96,7 +96,7 @@ def test_what_is_not_measured_of_several_labels_is_refused_by_name(several, tmp_
         with pytest.raises(UserError, match="expected"):
             audit(**several, out=out, **option)
     unmasked = {name: value for name, value in several.items() if name != "masks"}
-    with pytest.raises(UserError, match="a finder marks one object a photo"):
+    with pytest.raises(UserError, match="TokenCut marks one object per photo"):
         audit(**unmasked, out=out)
     assert not (tmp_path / "look.html").exists()
     found = audit(**unmasked, out=out, without_masks=True, **FAST)

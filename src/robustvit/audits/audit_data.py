@@ -15,7 +15,7 @@ from robustvit.audits.companions import Companion
 from robustvit.audits.placements import ShiftedAnswers
 from robustvit.audits.properties import PropertyAudit
 from robustvit.audits.region import Region
-from robustvit.audits.summary import Beyond, beyond_chances, by_class, means
+from robustvit.audits.summary import Beyond, beyond_chances, means
 from robustvit.audits.verdict import AuditVerdict, judge
 from robustvit.common.intervals import Interval
 from robustvit.common.options import MetricName
@@ -127,12 +127,10 @@ class AuditData:
     @property
     def members(self) -> dict[str, list[int]]:
         """The photos of each class, by its name; one of several labels is in several."""
-        if not self.several:
-            return by_class(self.names)
         found: dict[str, list[int]] = {}
-        for index, one in enumerate(self.model.photos):
-            for label in one.plain.labels or ():
-                found.setdefault(self.name_of(label), []).append(index)
+        for index, (name, photo) in enumerate(zip(self.names, self.model.photos, strict=True)):
+            for one in map(self.name_of, photo.plain.labels or ()) if self.several else [name]:
+                found.setdefault(one, []).append(index)
         return dict(sorted(found.items()))
 
     @property

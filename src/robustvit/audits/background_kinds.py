@@ -57,11 +57,7 @@ def background_features(
 
     If there is enough background, the object is tiled over first, because attention would carry it to every patch.
 
-    Args:
-        model: backbone; see ``patch_features``.
-        photos: prepared for ``model``.
-        settings: for the batch size, and how the model is asked.
-        feature: see ``patch_features``, also for ``block``.
+    For model, feature and block see ``patch_features``; the settings say in which batches the model is asked.
 
     Returns:
         ``(N, C)`` float64; NaN for photos without a patch outside the mask.
@@ -81,12 +77,9 @@ def background_features(
 
 
 def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> BackgroundKinds:
-    """Cluster backgrounds by k-means.
+    """Cluster backgrounds by their features ``(N, C)``; photos with NaN belong to no kind.
 
-    Args:
-        features: ``(N, C)``; photos with NaN belong to no kind.
-        count: kinds of background; with 0, the number from 2 to ``MOST_BACKGROUNDS`` with the largest mean silhouette.
-        seed: of the ten restarts, of which the best is used.
+    With a count of 0 there are as many kinds, from 2 to ``MOST_BACKGROUNDS``, as have the largest mean silhouette.
     """
     able = np.flatnonzero(np.isfinite(features).all(axis=1))
     if not len(able):

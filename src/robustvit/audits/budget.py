@@ -16,8 +16,6 @@ from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditOptions, BudgetName
 from robustvit.evaluation.insertions import ARTEFACTS, WHOLE
 
-QUICK_PASSES = 12  # forward passes a photo and model
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -46,7 +44,7 @@ class Budget:
 
 BUDGETS: Mapping[BudgetName, Budget] = {
     # The two backgrounds of other classes that the cost needs are also those that are tried: no further pass.
-    "quick": Budget(2, 0, ("only-bg-t",), (), ("text",), passes=QUICK_PASSES),
+    "quick": Budget(2, 0, ("only-bg-t",), (), ("text",), passes=12),
     "normal": Budget(6, 24, region_passes=4, rivals=("crop",)),
     "full": Budget(12, 60, rivals=("crop", "mask", "blur")),
 }
@@ -64,14 +62,7 @@ def settle_budget(auditing: AuditOptions) -> Budget:
 
 @dataclass
 class Step:
-    """One step of an audit.
-
-    Attributes:
-        name: what it measures.
-        passes: pictures that went through each network, by side.
-        repeated: questions that were answered from memory.
-        seconds: that it took.
-    """
+    """One step of an audit: pictures that went through each network, questions answered from memory, and seconds."""
 
     name: str
     passes: Counter[str] = field(default_factory=Counter)
@@ -80,13 +71,7 @@ class Step:
 
 
 class Spending:
-    """Counts the pictures that go through networks.
-
-    Args:
-        networks: by side: ``model``, ``baseline``, and another that tells backgrounds apart.
-        memory: whose repeated questions are counted.
-        photos: number of photos.
-    """
+    """Counts the pictures that go through networks: the model, the baseline, and a backbone that groups backgrounds."""
 
     def __init__(self, networks: Mapping[str, nn.Module], memory: Memory, photos: int) -> None:
         self.memory, self.photos, self.steps = memory, photos, [Step("")]

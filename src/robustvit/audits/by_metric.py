@@ -1,4 +1,4 @@
-"""The measures of an audit by another metric than accuracy, of all classes or of each: means, chance, and changes."""
+"""The measures of an audit by a metric other than accuracy, of all classes or of each: means, chance and changes."""
 
 from __future__ import annotations
 
@@ -32,12 +32,7 @@ _SAME, _OTHER = DIFFERENCES[COST]
 
 
 def metric_means(photos: Sequence[AuditedPhoto], metric: str) -> dict[str, Interval]:
-    """Return a metric of each kind of answers that exists, and ``cost``, with 95 % CIs.
-
-    Args:
-        photos: measures of a model.
-        metric: a name in ``DECIDING``.
-    """
+    """Return a metric, named in ``DECIDING``, of each kind of answers that exists, and ``cost``, with 95 % CIs."""
     measured = as_measured(photos)
     found = {kind: measure_interval(measured, measure_name(metric, kind)) for kind in ANSWER_KINDS}
     found[COST] = _cost(measured, metric)
@@ -96,9 +91,7 @@ def metric_beyond(
 def metric_by_class(photos: Sequence[AuditedPhoto], metric: str) -> dict[int, dict[str, Interval]]:
     """Return a metric of each class that the photos of several labels show, as ``metric_means`` does of all together.
 
-    Args:
-        photos: measures of a multi-label model.
-        metric: what decides; the average precision if that has no number for a single class.
+    If the metric has no number for a single class, it is the average precision.
     """
     measured, chosen = as_measured(photos), METRICS[class_metric(metric)]
     found = {}

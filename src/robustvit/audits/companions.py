@@ -41,12 +41,7 @@ class Companion(BlurEffect):
 
 
 def read_companions(source: str, images: str, photos: CachedPhotos) -> dict[str, dict[int, Tensor]]:
-    """Read the objects that annotations name beside each photo's class.
-
-    Args:
-        source: file or folder of annotations of any tool that ``robustvit masks --from auto`` reads.
-        images: the folder of the photos.
-        photos: of the audit, with the names of their classes.
+    """Read the objects that annotations, of any tool that ``masks --from auto`` reads, name beside each photo's class.
 
     Returns:
         By category, for the photos that have it, where in the model's input it lies ``(1, H, W)`` bool.
@@ -88,7 +83,7 @@ def judge_companions(
         models: the model and, if there is one that takes photos in the same way, the baseline.
         photos: prepared for them.
         companions: see ``read_companions``; kinds in fewer than 10 photos are left out.
-        settings: for the batch size, and how the models are asked.
+        settings: in which batches the models are asked.
     """
 
     def answer(model: Classifier, places: dict[int, Tensor], elsewhere: bool = False) -> list[float]:

@@ -26,9 +26,7 @@ MOST_MODELS = 5
 def comparison_record(audits: Sequence[AuditData], pages: Sequence[str]) -> dict[str, Any]:
     """Return the comparison as plain values: measures with intervals, and paired differences to the first model.
 
-    Args:
-        audits: of the same photos in the same order; the first is the one that others are compared with.
-        pages: names of their pages.
+    The audits are of the same photos in the same order; ``pages`` are the names of their pages.
     """
     first = audits[0]
     rows = []

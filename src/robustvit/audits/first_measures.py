@@ -21,7 +21,7 @@ from robustvit.explanation.features import check_features
 
 ONLY_ONE_CLASS = (
     "Kinds of background, other shortcuts, moved objects, regions beside the object and showing the object alone "
-    "are measured for one class a photo, so this audit of several labels leaves them out."
+    "are measured for one class per photo, so this audit of several labels leaves them out."
 )
 
 

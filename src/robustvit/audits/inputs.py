@@ -23,10 +23,10 @@ from robustvit.masks.options import TOKENCUT_BACKBONE
 from robustvit.models.classifier import Classifier
 
 WEAKER = (
-    "Findings with found masks are weaker: a mask that takes background along, or leaves parts of the object out, "
-    "hides some of the cost of a wrong background (in a test, masks whose overlap with exact ones was 0.5 to 0.8 "
-    "showed 60 to 92 % of it), and relevance on the object is relevance on the mask. A verdict near a limit may be "
-    "another one with drawn masks."
+    "Findings with automatic masks are weaker: a mask that includes background, or misses parts of the object, hides "
+    "some of the cost of a wrong background (in a test, masks whose overlap with exact ones was 0.5 to 0.8 showed 60 "
+    "to 92 % of it), and relevance on the object means relevance on the mask. A verdict near a limit may differ with "
+    "drawn masks."
 )
 
 
@@ -63,24 +63,15 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
 def _find_masked(
     request: AuditRequest, given: GivenPhotos, page: Path, several: bool, listed: bool, unread: list[str]
 ) -> tuple[list[Photo], list[str]]:
-    """Find photos with masks, and make the masks if there are none.
-
-    Args:
-        request: what is asked for.
-        given: the photos.
-        page: beside which masks are made.
-        several: whether photos have several labels.
-        listed: whether the list of photos names masks.
-        unread: notes on photos that cannot be read.
-    """
+    """Find photos with masks, and make the masks if neither ``given`` nor the list of photos (``listed``) names any."""
     if given.masks is not None or listed:
         if given.masks is None:
             request.found.expect_none(f"{given.images} lists some")
         return find_usable_photos(given, several=several)
     if several:
         raise UserError(
-            f"expected masks for the photos of several labels in {given.images}, found none, and none are made, as a "
-            "finder marks one object a photo: name --masks, or audit with --without-masks"
+            f"expected masks for the photos of several labels in {given.images}, found none, and none can be made, as "
+            "TokenCut marks one object per photo: name --masks, or audit with --without-masks"
         )
     made = _make_masks(request, given, page)
     photos, _ = find_usable_photos(replace(given, masks=str(made.folder), skip_unmasked=True))
@@ -134,11 +125,6 @@ def _describe_made(made: MadeMasks, request: AuditRequest) -> str:
 
 
 def trained_on(photos: list[Photo], *sources: object) -> list[str]:
-    """Return notes on photos that the models were trained on; they are audited nevertheless.
-
-    Args:
-        photos: of the audit.
-        sources: models and checkpoints as the user gave them.
-    """
+    """Return notes on photos that these models or checkpoints were trained on; they are audited nevertheless."""
     seen = photos_behind(*sources).among([photo.image for photo in photos])
     return seen.notes("audit photos that it has not seen")

@@ -69,12 +69,8 @@ def audit_photos(
 ) -> list[AuditedPhoto]:
     """Measure a classifier on photos with masks and classes; an answer to several labels is right if all are.
 
-    Args:
-        model: the classifier.
-        photos: the photos.
-        settings: how they are measured.
-        tries: backgrounds of other classes per photo, to search for one that flips the answer.
-        variants: of ``VARIANTS``, those that are measured.
+    Each object is put on ``tries`` backgrounds of other classes, in search of one that flips the answer, and shown in
+    ``variants``, of ``VARIANTS``.
     """
     settings = replace(settings, scores={**MAP_SCORES, "pointing": pointing_hit})
     measured = measure_model(model, photos, settings, device=model.mean.device)

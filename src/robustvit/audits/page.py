@@ -97,13 +97,7 @@ class PagePictures:
 
 
 def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name: str) -> str:
-    """Render an audit as HTML.
-
-    Args:
-        record: see ``full_record``; every number on the page comes from it.
-        pictures: of its photos.
-        record_name: file name of the record beside the page.
-    """
+    """Render an audit as HTML; every number on the page is from its record, ``record_name`` beside the page."""
     page = page_template(
         __package__, "audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:]))
     )

@@ -132,24 +132,19 @@ def _refuse_for_several(request: AuditRequest, classifier: Classifier) -> None:
     for option, value in given.items():
         if value not in (None, "none", 0):
             raise UserError(
-                f"expected no {option} with a model of several labels a photo, which it is not measured for: leave it "
-                "out"
+                f"expected no {option} with a multi-label model, for which it is not measured: leave it out"
             )
 
 
 def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifier:
-    if grouping.group_model is None:
-        if grouping.group_checkpoint is not None:
-            raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
-        if grouping.group_block is not None:
-            _check_group_features(grouping, classifier)
-        return classifier
-    with options_called({"--model": "--group-model", "--checkpoint": "--group-checkpoint"}):
-        backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, head="none")
-    _check_group_features(grouping, backbone)
+    """Return the backbone that tells backgrounds apart, after checking that it has the features to compare."""
+    name, checkpoint, backbone = grouping.group_model, grouping.group_checkpoint, classifier
+    if name is not None:
+        with options_called({"--model": "--group-model", "--checkpoint": "--group-checkpoint"}):
+            backbone = load_model(name, checkpoint=checkpoint, head="none")
+    elif checkpoint is not None:
+        raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
+    if name is not None or grouping.group_block is not None:
+        with options_called({"--block": "--group-block"}):
+            check_features(backbone, grouping.group_feature, grouping.group_block)
     return backbone
-
-
-def _check_group_features(grouping: GroupOptions, backbone: Classifier) -> None:
-    with options_called({"--block": "--group-block"}):
-        check_features(backbone, grouping.group_feature, grouping.group_block)

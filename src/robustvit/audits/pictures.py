@@ -83,12 +83,7 @@ def draw_photos(
     Each gets ``mask`` (its outline) or ``photo``, ``relevance`` (of the predicted class) and, if another photo lends
     its background, ``harmful`` (the object on that background).
 
-    Args:
-        photos: prepared for ``model``.
-        model: whose relevance is drawn.
-        cases: which photos, on which other backgrounds.
-        settings: for the relevance method, the batch size, and how the model is asked.
-        masks: outline the objects.
+    The settings have the relevance method, and say in which batches the model is asked.
     """
     rows, size = [], settings.batch_size
     for start in range(0, len(cases), size):

@@ -39,15 +39,6 @@ _POINTS: tuple[Placement, ...] = tuple(dict.fromkeys(point for grid in GRIDS.val
 
 
 @dataclass(frozen=True)
-class ShiftPoint:
-    """Accuracy at one placement."""
-
-    kind: ShiftKind
-    placement: Placement
-    accuracy: Interval
-
-
-@dataclass(frozen=True)
 class PlacedAnswers:
     """Whether the predictions for an object were right, by placement, on the background numbered ``background``."""
 
@@ -64,19 +55,11 @@ def measure_placements(
     pastings: Sequence[Pasting],
     settings: MeasureSettings,
 ) -> list[ShiftedAnswers]:
-    """Predict the objects at every placement of ``GRIDS`` with each model; each image is made once.
-
-    Args:
-        models: on one device.
-        photos: the photos that the pastings name.
-        pastings: objects and backgrounds.
-        settings: for the batch size, the processes that make images, and how the models are asked.
-    """
+    """Predict the objects at every placement of ``GRIDS`` with each model; each image is made once."""
     dataset = _PlacedObjects(photos, pastings, models)
     found: list[ShiftedAnswers] = [{} for _ in models]
-    for item in track(
-        DataLoader(dataset, batch_size=None, num_workers=settings.workers), "position, size and rotation"
-    ):
+    loader = DataLoader(dataset, batch_size=None, num_workers=settings.workers)
+    for item in track(loader, "position, size and rotation"):
         if isinstance(item, UserError):
             raise item
         if not item["points"]:
@@ -90,14 +73,14 @@ def measure_placements(
     return found
 
 
-def shift_points(answers: ShiftedAnswers) -> list[ShiftPoint]:
+def shift_points(answers: ShiftedAnswers) -> dict[tuple[ShiftKind, Placement], Interval]:
     """Return the accuracy at each placement of each grid, over the objects still in the frame."""
-    found = []
-    for kind, placements in GRIDS.items():
-        for placement in placements:
-            if any(placement in said.right for said in answers.values()):
-                found.append(ShiftPoint(kind, placement, crossed_interval(_answers_at(answers, placement))))
-    return found
+    return {
+        (kind, placement): crossed_interval(_answers_at(answers, placement))
+        for kind, placements in GRIDS.items()
+        for placement in placements
+        if any(placement in said.right for said in answers.values())
+    }
 
 
 def shift_difference(before: ShiftedAnswers, after: ShiftedAnswers, placement: Placement) -> Interval:

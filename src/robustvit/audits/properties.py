@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,15 +106,8 @@ def audit_properties(values: np.ndarray, names: Sequence[str], seed: int = 0) ->
     """Ask whether properties alone tell the class.
 
     A ridge regression on the ranks of the properties is fitted to four fifths of the photos and tried on the rest, in
-    turn, as cleanlab and deepchecks do with other models. Shuffled classes give what chance reaches.
-
-    Args:
-        values: ``(photos, properties)``, of ``photo_properties``.
-        names: class of each photo.
-        seed: fixes the parts and the shuffling.
-
-    Returns:
-        None where there are fewer than two classes of at least ten photos.
+    turn, as cleanlab and deepchecks do with other models. Shuffled classes give what chance reaches. The values are
+    ``(photos, properties)``, of ``photo_properties``. None where fewer than two classes have at least ten photos.
     """
     classes = sorted(name for name, count in Counter(names).items() if count >= _LEAST)
     kept = [index for index, name in enumerate(names) if name in classes]
@@ -125,25 +119,21 @@ def audit_properties(values: np.ndarray, names: Sequence[str], seed: int = 0) ->
     accuracy = _cross_validated(ranks, labels, rng)
     lucky = np.array([_cross_validated(ranks, rng.permutation(labels), rng) for _ in range(_SHUFFLES)])
     p = (1 + int((lucky >= accuracy).sum())) / (1 + _SHUFFLES)
-    pairs = [
-        (name, label, ranks[:, column], labels == label)
-        for column, name in enumerate(PROPERTIES)
-        for label in range(len(classes))
-    ]
     telling = []
-    for name, label, column, inside in pairs:
-        found = [Telling(name, classes[label], _auroc(column, inside))]
+    for (column, name), (label, of) in itertools.product(enumerate(PROPERTIES), enumerate(classes)):
+        values, inside = ranks[:, column], labels == label
+        found = [Telling(name, of, _auroc(values, inside))]
         if inside.sum() >= _LEAST_ALIKE:
-            found.append(Telling(name, classes[label], _auroc(_nearness(column, inside), inside), alike=True))
+            found.append(Telling(name, of, _auroc(_nearness(values, inside), inside), alike=True))
         surest = max(found, key=lambda one: one.auroc if one.alike else one.surely)
         if surest.surely >= TELLING:
             telling.append(surest)
-    ordered = sorted(telling, key=lambda one: -one.surely)
-    return PropertyAudit(accuracy, float(lucky.mean()), p, tuple(ordered))
+    telling.sort(key=lambda one: -one.surely)
+    return PropertyAudit(accuracy, float(lucky.mean()), p, tuple(telling))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks of each column in [-1, 1], ties averaged; a missing value is in the middle."""
+    """Return the ranks of each column in [-1, 1], ties averaged; a missing value is in the middle."""
     found = np.zeros_like(values, dtype=float)
     for column in range(values.shape[1]):
         known = np.isfinite(values[:, column])
@@ -155,14 +145,14 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _nearness(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Return how near each value is to the median of a class, without the photo itself."""
-    own = values[inside]
-    found = -np.abs(values - np.median(own))
-    found[inside] = [-abs(value - np.median(np.delete(own, at))) for at, value in enumerate(own)]
+    members = values[inside]
+    found = -np.abs(values - np.median(members))
+    found[inside] = [-abs(value - np.median(np.delete(members, at))) for at, value in enumerate(members)]
     return found
 
 
 def _cross_validated(ranks: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> float:
-    """Balanced accuracy of a ridge regression on each fifth, fitted to the others; fifths have all classes."""
+    """Return the balanced accuracy of a ridge regression on each fifth, which has all classes, fitted to the others."""
     counts = np.bincount(labels)
     order = rng.permutation(len(labels))
     fold = np.empty(len(labels), int)

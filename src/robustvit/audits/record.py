@@ -158,9 +158,9 @@ def _chance(data: AuditData) -> dict[str, dict[str, Any]]:
 def _shifts(data: AuditData) -> list[dict[str, Any]]:
     rows: dict[Any, dict[str, Any]] = {}
     for side, one in data.sides.items():
-        for point in shift_points(one.shifts):
-            row = rows.setdefault((point.kind, point.placement), {"kind": point.kind, **asdict(point.placement)})
-            row[side] = asdict(point.accuracy)
+        for (kind, placement), accuracy in shift_points(one.shifts).items():
+            row = rows.setdefault((kind, placement), {"kind": kind, **asdict(placement)})
+            row[side] = asdict(accuracy)
     if data.baseline is not None:
         old, new = data.baseline.shifts, data.model.shifts
         for (_, placement), row in rows.items():

@@ -52,11 +52,7 @@ def measure_blurring(
 ) -> BlurEffect:
     """Compare answers before and after blurring, with 1 for each photo answered right and 0 for the others.
 
-    Args:
-        before: of the model, to the photos as they are.
-        after: with something blurred.
-        elsewhere: with as much blurred elsewhere.
-        baseline: answers of the baseline before and after.
+    ``elsewhere`` has as much blurred elsewhere; ``baseline`` are the answers of the baseline before and after.
     """
     old = rise = None
     if baseline is not None:

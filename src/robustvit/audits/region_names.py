@@ -37,12 +37,7 @@ _NAMES = 3
 
 
 def load_namer(name: str | None, classes: Sequence[str]) -> Classifier | None:
-    """Load the model that names regions; None without a name.
-
-    Args:
-        name: ``open_clip:ARCHITECTURE/TAG`` or ``open_clip:FOLDER``.
-        classes: names of the classes, which are words too.
-    """
+    """Load the model that names regions with ``WORDS`` and the names of the classes; None without a name."""
     if name is None:
         return None
     if not name.startswith("open_clip:"):
@@ -58,14 +53,7 @@ def load_namer(name: str | None, classes: Sequence[str]) -> Classifier | None:
 
 @torch.no_grad()
 def name_regions(namer: Classifier, regions: Sequence[Region], photos: CachedPhotos, model: Classifier) -> list[Region]:
-    """Return the regions with the words that are nearest to their crops, by the mean cosine, nearest first.
-
-    Args:
-        namer: see ``load_namer``.
-        regions: of ``model``.
-        photos: prepared for ``model``.
-        model: that was audited.
-    """
+    """Return the regions of a model with the words nearest to their crops, by the mean cosine, nearest first."""
     if not regions:
         return []
     rows, columns = find_layout(model).grid(photos[0]["image"][None])

@@ -56,19 +56,19 @@ def find_regions(
     Returns:
         The kinds, that with most relevance first; empty where nothing outside the masks is relevant.
     """
-    found = _find_relevant(asked.model, photos, settings, anywhere)
-    if not found.patches:
+    patches, features, outside = _find_relevant(asked.model, photos, settings, anywhere)
+    if not patches:
         return []
-    points = np.stack(found.features)
+    points = np.stack(features)
     labels, _, _ = choose_clusters(points, range(2, most + 1), settings.seed)
     kinds = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]
-    having = [len({found.patches[at].photo for at in kind}) for kind in kinds]
-    tester = _Tester(asked, baseline, photos, found.outside, settings)
+    having = [len({patches[at].photo for at in kind}) for kind in kinds]
+    tester = _Tester(asked, baseline, photos, outside, settings)
     regions = []
     for kind, limit in zip(kinds, share_out(having, passes), strict=True):
         centre = points[kind].mean(axis=0)
         centre /= max(float(np.linalg.norm(centre)), 1e-12)
-        region = tester.measure([found.patches[at] for at in kind], names, limit)
+        region = tester.measure([patches[at] for at in kind], names, limit)
         reach = float(np.quantile(points[kind] @ centre, 0.1))
         regions.append(replace(region, centre=tuple(map(float, centre)), reach=reach))
     return sorted(regions, key=lambda one: -one.share)
@@ -77,10 +77,7 @@ def find_regions(
 def share_out(having: Sequence[int], passes: int | None) -> list[int]:
     """Return how many photos to test of each kind, evenly; what small kinds leave goes to the others.
 
-    Args:
-        having: photos of each kind.
-        passes: forward passes that may be used, two for each test; None tests all photos. At least one of each kind is
-            tested.
+    A test takes two forward passes. At least one photo of each kind is tested, and all if ``passes`` is None.
     """
     if passes is None:
         return list(having)
@@ -91,19 +88,11 @@ def share_out(having: Sequence[int], passes: int | None) -> list[int]:
     return found
 
 
-@dataclass(frozen=True)
-class _RelevantPatches:
-    """Relevant patches with their features, and for each photo which patches lie outside its mask."""
-
-    patches: list[Patch]
-    features: list[np.ndarray]
-    outside: list[np.ndarray]
-
-
 @torch.no_grad()
 def _find_relevant(
     model: Classifier, photos: CachedPhotos, settings: MeasureSettings, anywhere: bool
-) -> _RelevantPatches:
+) -> tuple[list[Patch], list[np.ndarray], list[np.ndarray]]:
+    """Return relevant patches, their features, and for each photo which patches lie outside its mask."""
     patches: list[Patch] = []
     features: list[np.ndarray] = []
     free: list[np.ndarray] = []
@@ -125,7 +114,7 @@ def _find_relevant(
                     patches.append(Patch(len(free), row, column, float(share[row, column])))
                     features.append(described[row, column].double().numpy())
             free.append(beside.numpy())
-    return _RelevantPatches(patches, features, free)
+    return patches, features, free
 
 
 @dataclass(frozen=True)

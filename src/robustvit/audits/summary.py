@@ -21,13 +21,8 @@ from robustvit.common.intervals import (
 from robustvit.common.verdict import Comparison
 
 _PLACED = ("position", "size", "rotation")
-_SHARED = (
-    "mixed-same",
-    "mixed-other",
-    "mixed-rand",
-    "turned",
-    *_PLACED,
-)  # on backgrounds that photos share
+# On backgrounds that photos share.
+_SHARED = ("mixed-same", "mixed-other", "mixed-rand", "turned", *_PLACED)
 _NO_SHARES = ("energy", "uniform", "miou")  # neither predictions nor shares of predictions
 _CHANCE = ("ordinary", "mixed-same", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 
@@ -163,11 +158,3 @@ def _change(name: str, before: Sequence[AuditedPhoto], after: Sequence[AuditedPh
         return crossed_difference(_shared_answers(before, name), _shared_answers(after, name))
     old, new = ([photo.values[name] for photo in side] for side in (before, after))
     return paired_difference(old, new, shares=name not in _NO_SHARES)
-
-
-def by_class(names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the indices of the photos of each class, sorted by class name."""
-    members: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        members.setdefault(name, []).append(index)
-    return dict(sorted(members.items()))

@@ -77,10 +77,10 @@ def judge(
     above it. A worst group at chance may still lose much by a wrong background, but shows no absence of a cost.
 
     Args:
-        measures: ``cost`` decides.
-        beyond: ``only-bg-t`` and ``mixed-same``, if there are.
-        metric: what was measured, in words; all limits are the same for each.
-        accuracy: ``beyond`` by accuracy, which has to be above chance in its place where the worst group is measured.
+        measures: of which ``cost`` decides.
+        beyond: of which ``only-bg-t`` and ``mixed-same`` count, if there are any.
+        metric: what was measured, in words; the limits are the same for all metrics.
+        accuracy: ``beyond`` by accuracy, which has to be above chance in place of the worst group's.
     """
     cost, worst = measures.get("cost"), None
     photo, over = ("photo", "") if metric != _WORST else (COUNTED, " over all photos")

@@ -43,11 +43,7 @@ def _case_of(data: AuditData) -> Case | None:
 
 
 class AuditDrawing:
-    """The pictures of an audit's page; those of its first, unfinished page are not drawn again.
-
-    Args:
-        run: whose models and photos draw them.
-    """
+    """The pictures of an audit's page; those of its first, unfinished page are not drawn again."""
 
     def __init__(self, run: AuditRun) -> None:
         self.run, self._photos = run, run.photos_for(run.models[0])
@@ -78,15 +74,7 @@ class AuditDrawing:
 def write_audit(
     drawing: AuditDrawing, data: AuditData, page: Path, record_file: Path, *, finished: bool = True
 ) -> dict[str, Any]:
-    """Write the record and the page, and return the record.
-
-    Args:
-        drawing: of the pictures.
-        data: what was measured.
-        page: HTML file.
-        record_file: JSON file beside it.
-        finished: whether all was measured; the page says so if not.
-    """
+    """Write the record and the page, which says so if not all was measured, and return the record."""
     record = full_record(data, finished) | {"weights": weights_hash(drawing.run.models[0])}
     pictures = drawing.draw(data, record)
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -103,12 +91,9 @@ def _list_thumbnails(record: Mapping[str, Any]) -> list[int]:
 
 
 def write_found_groups(data: AuditData, out: Path) -> int:
-    """Write photos, masks, classes and kinds of background as CSV, numbered from 1 as on the page.
+    """Write photos, masks, classes and kinds of background as CSV; return the number of photos with a kind.
 
-    Paths are relative to the folder of the list. Photos without a background have no group.
-
-    Returns:
-        The number of photos that have a group.
+    Kinds are numbered from 1 as on the page. Paths are relative to the folder of the list.
     """
     if data.backgrounds is None:
         raise UserError(f"expected kinds of background for {out}, found none: {data.notes[-1] if data.notes else ''}")

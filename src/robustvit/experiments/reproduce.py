@@ -129,14 +129,18 @@ def _data(root: str | None, folder: Path, scale: str) -> Path:
 def _run(workspace: Workspace, plan: ReproductionPlan) -> Reproduction:
     from robustvit.experiments.paper.evaluating import Evaluator
     from robustvit.experiments.paper.show import show
+    from robustvit.experiments.paper.tiny import write_stand_in, write_tiny_sets
     from robustvit.experiments.paper.training import train_runs
 
     evaluator = Evaluator(workspace, plan)
-    if not workspace.tiny:  # report missing data before anything is written
-        _check_data(workspace, plan, evaluator)
-    workspace.start(plan)
     if workspace.tiny:
-        _draw_data(workspace, plan)
+        workspace.start(plan)
+        write_tiny_sets(workspace.data)
+        for run in plan.runs:
+            write_stand_in(run.card, workspace.out / "stand-ins" / run.card)
+    else:
+        _check_data(workspace, plan, evaluator)  # reports missing data before anything is written
+        workspace.start(plan)
     trained, failed = train_runs(workspace, plan.runs)
     runs = [run for run in plan.runs if run not in failed]
     added = evaluator.evaluate(runs)
@@ -150,11 +154,3 @@ def _check_data(workspace: Workspace, plan: ReproductionPlan, evaluator: Evaluat
         for run in plan.runs:
             workspace.imagenet_s.lists(run)
     evaluator.check_sets()
-
-
-def _draw_data(workspace: Workspace, plan: ReproductionPlan) -> None:
-    from robustvit.experiments.paper.tiny import write_stand_in, write_tiny_sets
-
-    write_tiny_sets(workspace.data)
-    for run in plan.runs:
-        write_stand_in(run.card, workspace.out / "stand-ins" / run.card)

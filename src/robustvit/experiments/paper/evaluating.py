@@ -49,22 +49,16 @@ def known_records(workspace: Workspace) -> Known:
     by_weights = {
         (str(record.model["weights"]), record.set): record for record in records if record.protocol == PROTOCOL
     }
-    sets = {record.set for record in records}
     return {
-        (name, of): replace(by_weights[weights, of], model=by_weights[weights, of].model | {"source": name})
+        (name, of): replace(record, model=record.model | {"source": name})
         for name, weights in workspace.known_weights().items()
-        for of in sets
-        if (weights, of) in by_weights
+        for (known, of), record in by_weights.items()
+        if known == weights
     }
 
 
 class Evaluator:
-    """Evaluates models on sets, and keeps loaded models.
-
-    Args:
-        workspace: folders and options.
-        plan: models and sets.
-    """
+    """Evaluates the models of a plan on its sets, and keeps loaded models."""
 
     def __init__(self, workspace: Workspace, plan: ReproductionPlan) -> None:
         self.workspace, self.plan = workspace, plan
@@ -96,19 +90,15 @@ class Evaluator:
                 known = known_records(self.workspace)
                 todo = self.missing(run, known)
             for name in todo:
-                self._evaluate(run, name)
+                if name == SEGMENTATION:
+                    evaluate_segmentation(name, self.model(run), self.sets)
+                else:
+                    baseline = self.model(self.plan.original(run)) if run.trained else None
+                    evaluate_set(BENCHMARKS[name], self.model(run), self.sets, baseline)
                 added += 1
             if run.trained:
                 self._loaded.pop(run, None)
         return added
-
-    def _evaluate(self, run: Run, name: str) -> None:
-        model = self.model(run)
-        if name == SEGMENTATION:
-            evaluate_segmentation(name, model, self.sets)
-            return
-        baseline = self.model(self.plan.original(run)) if run.trained else None
-        evaluate_set(BENCHMARKS[name], model, self.sets, baseline)
 
     def model(self, run: Run) -> SetModel:
         """Load a model once; records name it by card and method."""

@@ -93,7 +93,7 @@ def _with_spread(layout: TableLayout, table: ReportedTable, records: Sequence[Re
 
 
 def seed_rows(said: ReportedRow, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
-    """Return mean and standard deviation (n - 1) over the records of a reported row's runs; empty for fewer than two."""
+    """Return mean and standard deviation (n - 1) over the runs of a reported row; empty for fewer than two runs."""
     mine = [one for one in records if (one.model["card"], one.model["method"]) == (said.model, said.method)]
     count = len({one.model["weights"] for one in mine})
     if count < 2:

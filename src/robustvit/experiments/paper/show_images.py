@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +32,6 @@ from robustvit.explanation.maps import relevance
 _HELPED = 20  # classes per chart
 _SAMPLES, _CLASSES = 3, 2  # the paper's Fig. 15
 _METHOD = "gae"  # of its relevance maps
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image to show, with its set and outcome."""
-
-    name: str
-    set: str
-    outcome: str
-    class_name: str
 
 
 def choose_images(before: Outcomes, after: Outcomes, outcome: str, count: int, skip: int = 0) -> list[int]:
@@ -74,8 +63,7 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
         rows, path = [], target / f"{original.card}.png"
         for shown, pictures in _rows(evaluator, original, guided):
             rows.append(pictures)
-            said.append({"model": original.card, "set": shown.set, "image": shown.name, "class": shown.class_name,
-                         "outcome": shown.outcome, "answers": [title for title, _ in pictures[1:]]})  # fmt: skip
+            said.append({"model": original.card, **shown, "answers": [title for title, _ in pictures[1:]]})
         if rows:
             paths.append(path)
             figure_of_rows(rows, path)
@@ -91,7 +79,7 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
 
 def _rows(
     evaluator: Evaluator, original: Run, guided: Run | None
-) -> Iterator[tuple[Shown, list[tuple[str, np.ndarray]]]]:
+) -> Iterator[tuple[dict[str, str], list[tuple[str, np.ndarray]]]]:
     """Return the images to show, each with titled pictures of it and of the relevance of each model."""
     row = evaluator.plan.row
     models = [evaluator.model(run) for run in (original, guided) if run is not None]
@@ -104,7 +92,7 @@ def _rows(
                 photo = read_photo(evaluator.workspace.data / image)
                 pictures = [_input(name, photo, models[0], class_name)]
                 pictures += [_explain(name, photo, model) for model in models]
-                yield Shown(image, name, outcome, class_name), pictures
+                yield {"set": name, "image": image, "class": class_name, "outcome": outcome}, pictures
 
 
 def _input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> tuple[str, np.ndarray]:

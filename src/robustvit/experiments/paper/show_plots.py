@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,9 @@ def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
     for number, (title, colour) in enumerate(_PARTS.values()):
         mine = [row for row in rows if row["classes"] == title]
         at = np.arange(len(mine)) + 0.4 * (number - 0.5)
-        axis.bar(at, [_or_nan(row["measured"]) for row in mine], 0.36, color=colour, label=f"{title}, measured")
-        axis.bar(at, [_or_nan(row["reported"]) for row in mine], 0.36, fill=False, edgecolor="0.2", linestyle="--",
-                 label="reported" if number else None)  # fmt: skip
+        measured, reported = (np.array([row[of] for row in mine], dtype=float) for of in ("measured", "reported"))
+        axis.bar(at, measured, 0.36, color=colour, label=f"{title}, measured")
+        axis.bar(at, reported, 0.36, fill=False, edgecolor="0.2", linestyle="--", label="reported" if number else None)
     axis.axhline(0, color="0.4", linewidth=0.8)
     axis.set_xticks(range(len(evaluator.plan.sets)), [SET_TITLES.get(s, s) for s in evaluator.plan.sets])
     axis.set_ylabel("change of top-1, points")
@@ -107,16 +106,15 @@ def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
     )
     for axis, (label, field, runs) in zip(figure.subplots(1, 2), panels, strict=True):
         ordered = sorted(runs, key=lambda run: getattr(run, field))
+        places = [getattr(run, field) for run in ordered]
         for number, name in enumerate(plan.sets):
-            values = [_or_nan(_top1(evaluator, numbers, run, name)) for run in ordered]
+            values = np.array([_top1(evaluator, numbers, run, name) for run in ordered], dtype=float)
             colour = COLOURS[number % len(COLOURS)]
-            axis.plot([getattr(run, field) for run in ordered], values, marker="o", color=colour,
-                      label=SET_TITLES.get(name, name))  # fmt: skip
+            axis.plot(places, values, marker="o", color=colour, label=SET_TITLES.get(name, name))
             original = _top1(evaluator, numbers, plan.original(ordered[0]), name)
             if original is not None:
                 axis.axhline(original, color=colour, linestyle=":", linewidth=0.9)
-        places = sorted({getattr(run, field) for run in ordered})
-        axis.set_xticks(places, list(map(str, places)))
+        axis.set_xticks(sorted(set(places)), list(map(str, sorted(set(places)))))
         axis.set_xlabel(label)
         axis.set_ylabel("top-1, %")
         figure.axes[0].legend()
@@ -135,7 +133,3 @@ def _numbers(evaluator: Evaluator) -> RecordsByCell:
 
 def _title(evaluator: Evaluator, text: str) -> str:
     return f"{text} — tiny scale: a stand-in model on drawn scenes" if evaluator.workspace.tiny else text
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -29,24 +29,9 @@ from robustvit.models.save import save_model
 
 # ImageNet classes that stand for the embedded ones, by index and with SI-Score's name; they are in INet-A, INet-R and
 # SI-Score. The choice has no meaning.
-STANDS_FOR: dict[str, tuple[int, str]] = dict(
-    zip(
-        CLASSES,
-        (
-            (99, "goose"),
-            (327, "starfish"),
-            (407, "ambulance"),
-            (470, "candle"),
-            (472, "canoe"),
-            (776, "saxophone"),
-            (932, "pretzel"),
-            (937, "broccoli"),
-            (951, "lemon"),
-            (954, "banana"),
-        ),
-        strict=True,
-    )
-)
+_INDICES = (99, 327, 407, 470, 472, 776, 932, 937, 951, 954)
+_NAMES = ["goose", "starfish", "ambulance", "candle", "canoe", "saxophone", "pretzel", "broccoli", "lemon", "banana"]
+STANDS_FOR: dict[str, tuple[int, str]] = dict(zip(CLASSES, zip(_INDICES, _NAMES, strict=True), strict=True))
 _NEVER = -20.0  # bias of the 990 other classes
 _EACH = 2  # images per class and set
 _PHOTOS = 4  # masked training photos per class

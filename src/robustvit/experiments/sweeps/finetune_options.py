@@ -22,6 +22,11 @@ _OPTIONS = {one.name: one for one in options_of(finetune) if one.name not in _OU
 FINETUNE_OPTIONS: tuple[str, ...] = tuple(_OPTIONS)
 
 
+def takes_whole_numbers(name: str) -> bool:
+    """Whether an option of finetune is a whole number."""
+    return int in (_OPTIONS[name].type, *typing.get_args(_OPTIONS[name].type))
+
+
 def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     """Return every option of finetune as a run uses it: with types, defaults and those of the recipe.
 

@@ -10,8 +10,8 @@ from robustvit.common.charts import GOOD, SOFT, chart_style, save_figure, short_
 from robustvit.common.errors import UserError
 from robustvit.common.wording import with_minus
 from robustvit.evaluation.photo_measures import MEASURES
+from robustvit.experiments.sweeps.experiment import read_number
 from robustvit.experiments.sweeps.results import SEED, average_seeds, read_rows, shifted_measure, varying
-from robustvit.experiments.sweeps.search_space import read_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,8 +154,8 @@ def _set_height(axis: Axes, height: float) -> None:
 def plot_rates(outcomes: Sequence[RateOutcome], max_drop: float, chosen: float | None, out: Path) -> list[Path]:
     """Plot the effect of each learning rate on the validation photos with 95 % CIs, and the chosen rate.
 
-    The axes show the surroundings of the limit, ``max_drop`` points; what lies beyond is a triangle at the edge with its
-    value. A PNG and an SVG are written to ``out``, which has no suffix.
+    The axes show the surroundings of the limit, a loss of ``max_drop`` points; a point beyond is a triangle at the edge
+    with its value. A PNG and an SVG are written to ``out``, which has no suffix.
     """
     from matplotlib.figure import Figure
 

@@ -100,13 +100,9 @@ def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
 
 def choose_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
     """Return the highest rate that is shown to qualify, or None."""
-    return _highest([one for one in outcomes if one.qualifies(max_drop)])
+    return max((one for one in outcomes if one.qualifies(max_drop)), key=lambda one: one.lr, default=None)
 
 
 def likely_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
     """Return the highest rate that may qualify, or None; the interval of its loss may be too wide."""
-    return _highest([one for one in outcomes if not one.reasons(max_drop)])
-
-
-def _highest(outcomes: Sequence[RateOutcome]) -> RateOutcome | None:
-    return max(outcomes, key=lambda one: one.lr, default=None)
+    return max((one for one in outcomes if not one.reasons(max_drop)), key=lambda one: one.lr, default=None)

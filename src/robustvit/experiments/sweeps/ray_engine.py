@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +26,21 @@ _RECORDS = "ray"  # Ray's files, next to the trials
 _ERROR, _VALUE = "went_wrong", "objective"
 
 
+@dataclass(frozen=True)
 class RayEngine:
     """Runs trials with Ray Tune, which schedules them.
 
-    Args:
+    Attributes:
         at_once: maximum number of concurrent trials; None for as many as the resources allow.
         cpus: CPUs per trial.
         gpus: GPUs per trial; a fraction shares a GPU.
         address: cluster to join; None starts Ray on this machine only, and stops it at the end.
     """
 
-    def __init__(self, at_once: int | None, cpus: float, gpus: float, address: str | None) -> None:
-        self.at_once, self.cpus, self.gpus, self.address = at_once, cpus, gpus, address
+    at_once: int | None
+    cpus: float
+    gpus: float
+    address: str | None
 
     def run(self, trials: Iterable[Trial], folder: Path, done: Done) -> None:
         """Run trials that are not finished."""
@@ -117,29 +121,9 @@ class RayEngine:
         param_space: Values | None = None,
         tune_config: Values | None = None,
     ) -> None:
-        """Run the trials that Ray's values stand for.
-
-        Args:
-            propose: returns the trial of Ray's values.
-            folder: sweep folder.
-            done: called with each trial that ended.
-            value_of: value of a finished trial that a search maximises.
-            param_space: values to run.
-            tune_config: settings of a search.
-        """
+        """Run the trials that ``propose`` makes of Ray's values; a search maximises their ``value_of``."""
         from ray import tune
         from ray.tune.logger import JsonLoggerCallback
-
-        parent, start = folder.absolute(), Path.cwd()
-
-        def work(config: Values) -> None:
-            os.chdir(start)
-            trial = propose(config)
-            result: Values = {_ERROR: run_trial(trial.options, parent / trial.key)}
-            if value_of is not None:
-                value = None if result[_ERROR] else value_of(trial, parent)
-                result[_VALUE] = float("nan") if value is None else value
-            tune.report(result)
 
         class Report(tune.Callback):
             """Reports each trial when it ends."""
@@ -150,13 +134,33 @@ class RayEngine:
             def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: object) -> None:
                 done(propose(trial.config), "its process died, perhaps out of memory; run the sweep again")
 
-        records = str(parent / _RECORDS)
+        records, work = str(folder.absolute() / _RECORDS), _make_work(propose, folder, value_of)
         tune.Tuner(
             tune.with_resources(work, {"cpu": self.cpus, "gpu": self.gpus}),
             param_space=param_space or {},
             tune_config=tune.TuneConfig(max_concurrent_trials=self.at_once, **(tune_config or {})),
             run_config=tune.RunConfig(storage_path=records, verbose=0, callbacks=[Report(), JsonLoggerCallback()]),
         ).fit()
+
+
+def _make_work(
+    propose: Callable[[Values], Trial], folder: Path, value_of: Callable[[Trial, Path], float | None] | None
+) -> Callable[[Values], None]:
+    """Return what a Ray worker does with its values: run the trial, and report its error and value."""
+    parent, start = folder.absolute(), Path.cwd()
+
+    def work(config: Values) -> None:
+        from ray import tune
+
+        os.chdir(start)
+        trial = propose(config)
+        result: Values = {_ERROR: run_trial(trial.options, parent / trial.key)}
+        if value_of is not None:
+            value = None if result[_ERROR] else value_of(trial, parent)
+            result[_VALUE] = float("nan") if value is None else value
+        tune.report(result)
+
+    return work
 
 
 @contextmanager
