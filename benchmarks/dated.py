@@ -1,9 +1,13 @@
-"""What the scripts share: their parser, and the dated record with the page that they write."""
+"""What the scripts share: their parser, how they time, and the dated record with the page that they write."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,23 @@ def parser_of(doc: str | None, *, out: bool = True) -> argparse.ArgumentParser:
     if out:
         parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the record")
     return parser
+
+
+def command_words() -> list[str]:
+    """Return the words of this command; absolute paths are shortened to their names."""
+    return [Path(word).name if os.path.isabs(word) else word for word in sys.argv]
+
+
+def time_by_turns(functions: Sequence[Callable[[], object]], repeats: int) -> list[tuple[float, float]]:
+    """Return median seconds of each by the clock and of the processors, run by turns after one untimed run."""
+    found: list[list[tuple[float, float]]] = [[] for _ in functions]
+    for turn in range(repeats + 1):
+        for function, times in zip(functions, found, strict=True):
+            start, worked = time.perf_counter(), time.process_time()
+            function()
+            if turn:
+                times.append((time.perf_counter() - start, time.process_time() - worked))
+    return [(statistics.median(t for t, _ in times), statistics.median(w for _, w in times)) for times in found]
 
 
 def write_dated(name: str, record: Mapping[str, Any], text: str | None = None, out: Path = RESULTS) -> Path:

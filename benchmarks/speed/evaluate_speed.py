@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from datetime import date
@@ -24,7 +23,7 @@ import torch
 from PIL import Image
 from timm.data import ImageDataset, create_loader, resolve_model_data_config
 
-from benchmarks.dated import parser_of
+from benchmarks.dated import command_words, parser_of
 from robustvit.common.devices import make_accelerator
 from robustvit.common.provenance import versions
 from robustvit.evaluation.on_sets.loop import SetLoop
@@ -104,7 +103,7 @@ def main() -> None:
     ratios = [b / a for a, b in zip(one, other, strict=True)]
     record = {
         "date": str(date.today()),
-        "command": [Path(word).name if os.path.isabs(word) else word for word in sys.argv],
+        "command": command_words(),
         "versions": versions(),
         "processors": os.cpu_count(),
         "settings": {k: v if not isinstance(v, Path) else v.name for k, v in vars(args).items() if k != "out"},

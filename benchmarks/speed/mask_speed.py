@@ -30,7 +30,7 @@ from scipy import ndimage
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import cg
 
-from benchmarks.dated import parser_of, write_dated
+from benchmarks.dated import command_words, parser_of, time_by_turns, write_dated
 from robustvit.common.provenance import versions
 from robustvit.masks.sources.found import Found
 from robustvit.masks.sources.source import MaskSource
@@ -104,21 +104,9 @@ def plain_solver(image: np.ndarray, target: np.ndarray) -> np.ndarray:
     return (splat.T @ solution).reshape(target.shape)
 
 
-def medians(ours: Callable[[], object], plain: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of both, run by turns after one untimed run each."""
-    found: tuple[list[float], list[float]] = ([], [])
-    for turn in range(repeats + 1):
-        for function, times in zip((ours, plain), found, strict=True):
-            start = time.perf_counter()
-            function()
-            if turn:
-                times.append(time.perf_counter() - start)
-    return statistics.median(found[0]), statistics.median(found[1])
-
-
 def compared(name: str, ours: Callable[[], object], plain: Callable[[], object], repeats: int) -> dict[str, object]:
     """One row of the result."""
-    fast, slow = medians(ours, plain, repeats)
+    fast, slow = (clock for clock, _ in time_by_turns([ours, plain], repeats))
     print(f"{name}: {1000 * fast:.1f} ms, plain {1000 * slow:.1f} ms, {slow / fast:.1f} times as fast", flush=True)
     return {"what": name, "milliseconds": 1000 * fast, "plain": 1000 * slow, "times_as_fast": slow / fast}
 
@@ -189,14 +177,21 @@ def main() -> None:
         sys.exit("the solutions differ: no use in comparing times")
     solver = (lambda: bilateral_solver(image, coarse)), (lambda: plain_solver(image, coarse))
     rows.append(compared(f"bilateral solver, {PHOTO[1]} x {PHOTO[0]} pixels", *solver, args.repeats))
-    command = [Path(word).name if os.path.isabs(word) else word for word in sys.argv]
-    machine = f"{platform.machine()}, {os.cpu_count()} processors"
-    machine += f", {torch.get_num_threads()} threads of PyTorch"
-    record = {"date": str(date.today()), "command": command, "machine": machine, "versions": versions(), "rows": rows}
-    record["sources"] = made = source_speeds(args.turns)
-    lines = [f"# Cost of making masks, {record['date']}", "", f"`{' '.join(command)}` on {machine}", ""]
+    machine = f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads of PyTorch"
+    record = {"date": str(date.today()), "command": command_words(), "machine": machine, "versions": versions()}
+    record |= {"rows": rows, "sources": source_speeds(args.turns)}
+    write_dated("mask_speed", record, as_markdown(record), args.out)
+
+
+def as_markdown(record: dict[str, Any]) -> str:
+    """Return the page of a record."""
+    lines = [f"# Cost of making masks, {record['date']}", ""]
+    lines += [f"`{' '.join(record['command'])}` on {record['machine']}", ""]
     lines += ["| what | milliseconds | plain | times as fast |", "|---|---|---|---|"]
-    lines += [f"| {r['what']} | {r['milliseconds']:.1f} | {r['plain']:.1f} | {r['times_as_fast']:.1f} |" for r in rows]
+    lines += [
+        f"| {one['what']} | {one['milliseconds']:.1f} | {one['plain']:.1f} | {one['times_as_fast']:.1f} |"
+        for one in record["rows"]
+    ]
     lines += [
         "",
         f"Masks of one photo of {PHOTO[1]} x {PHOTO[0]} pixels, seen at 480, by the time of the processor, which other "
@@ -205,13 +200,13 @@ def main() -> None:
         "| source | images per CPU second | against TokenCut's default | CPU milliseconds after the backbone |",
         "|---|---|---|---|",
     ]
-    first = made[0]["images_per_cpu_second"]
+    first = record["sources"][0]["images_per_cpu_second"]
     lines += [
         f"| {one['what']} | {one['images_per_cpu_second']:.2f} | {one['images_per_cpu_second'] / first:.2f} | "
         f"{one['cpu_milliseconds_after_backbone']:.0f} |"
-        for one in made
+        for one in record["sources"]
     ]
-    write_dated("mask_speed", record, "\n".join(lines) + "\n", args.out)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

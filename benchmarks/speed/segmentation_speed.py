@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 from torchmetrics.functional.classification import binary_average_precision
 
-from benchmarks.dated import parser_of, write_dated
+from benchmarks.dated import command_words, parser_of, time_by_turns, write_dated
 from robustvit.common.provenance import versions
 from robustvit.evaluation.on_sets.segmentation_scores import map_average_precision, pixel_counts
 from robustvit.explanation.maps import image_map
@@ -78,18 +75,6 @@ def torchmetrics_alone(maps: torch.Tensor, masks: torch.Tensor) -> float:
     return float(torch.stack([binary_average_precision(*pair, validate_args=False) for pair in pairs]).mean())
 
 
-def medians(functions: list[Callable[[], object]], repeats: int) -> list[tuple[float, float]]:
-    """Median seconds of each by the clock and of the processors, run by turns after one untimed run."""
-    found: list[list[tuple[float, float]]] = [[] for _ in functions]
-    for turn in range(repeats + 1):
-        for function, times in zip(functions, found, strict=True):
-            start, worked = time.perf_counter(), time.process_time()
-            function()
-            if turn:
-                times.append((time.perf_counter() - start, time.process_time() - worked))
-    return [(statistics.median(t for t, _ in times), statistics.median(w for _, w in times)) for times in found]
-
-
 def main() -> None:
     """Check that all give the same, time them, write the record."""
     parser = parser_of(__doc__)
@@ -105,7 +90,7 @@ def main() -> None:
         "scikit-learn and NumPy, all three scores": plain,
         "torchmetrics, mAP alone": torchmetrics_alone,
     }
-    seconds = medians([lambda call=call: call(maps, masks) for call in calls.values()], args.repeats)
+    seconds = time_by_turns([lambda call=call: call(maps, masks) for call in calls.values()], args.repeats)
     rows = [
         {
             "what": name,
@@ -116,19 +101,24 @@ def main() -> None:
         }
         for name, (clock, worked) in zip(calls, seconds, strict=True)
     ]
-    command = [Path(word).name if os.path.isabs(word) else word for word in sys.argv]
     machine = f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
-    record = {"date": str(date.today()), "command": command, "machine": machine, "images": args.images}
+    record = {"date": str(date.today()), "command": command_words(), "machine": machine, "images": args.images}
     record |= {"versions": versions() | {"scikit-learn": version("scikit-learn")}, "rows": rows}
+    write_dated("segmentation_speed", record, as_markdown(record), args.out)
+
+
+def as_markdown(record: dict[str, Any]) -> str:
+    """Return the page of a record."""
     lines = [f"# Cost of the segmentation test's scores, {record['date']}", ""]
-    lines += [f"`{' '.join(command)}` on {machine}: {args.images} maps of {SIZE} x {SIZE}, by turns in one process", ""]
+    about = f"{record['images']} maps of {SIZE} x {SIZE}, by turns in one process"
+    lines += [f"`{' '.join(record['command'])}` on {record['machine']}: {about}", ""]
     lines += ["| what | milliseconds an image | times ours | of processors | times ours |", "|---|---|---|---|---|"]
     lines += [
         f"| {r['what']} | {r['milliseconds_an_image']:.2f} | {r['of_ours']:.1f} "
         f"| {r['processor_milliseconds_an_image']:.2f} | {r['processor_of_ours']:.1f} |"
-        for r in rows
+        for r in record["rows"]
     ]
-    write_dated("segmentation_speed", record, "\n".join(lines) + "\n", args.out)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -26,7 +25,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.dated import parser_of
+from benchmarks.dated import command_words, parser_of
 from benchmarks.speed.steps import STEPS, Bench
 from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
@@ -149,7 +148,7 @@ def main() -> None:
     if args.worker:
         worker(args)
         return
-    words = [Path(word).name if os.path.isabs(word) else word for word in sys.argv]
+    words = command_words()
     record = {
         "date": date.today().isoformat(),
         "command": " ".join(["python", *(f'"{word}"' if " " in word else word for word in words)]),

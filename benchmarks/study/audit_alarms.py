@@ -31,6 +31,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.evaluation.insertions import CONTROL, answers_to, insertions
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.pulls import judge_insertions, risen_costs
+from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model
 
 SPLITS = 20
@@ -75,11 +76,8 @@ def alarms(given: argparse.Namespace) -> dict[str, Any]:
         )
         if given.regions:
             part = CachedPhotos([photos[at] for at in half], model.preprocessing)
-            logits = [memory.logits(model, part[at]["image"][None])[0].softmax(dim=0) for at in range(len(half))]
-            before = [(int(one.argmax()), float(one.max())) for one in logits]
-            settings = MeasureSettings(seed=split, asking=AtRandom(split, memory))
-            found = find_regions(ModelAnswers(model, before), part, [names[at] for at in half], settings, most=3)
-            rows.setdefault("regions at random", []).append((sum(one.decides for one in found), len(found)))
+            alarms_of = _regions(model, part, [names[at] for at in half], memory, split)
+            rows.setdefault("regions at random", []).append(alarms_of)
     return {
         name: {
             "alarms": sum(count for count, _ in found),
@@ -106,6 +104,14 @@ def _trade(answers: dict[str, list[int]], truth: list[int], rng: np.random.Gener
 def _properties(values: np.ndarray, names: list[str], seed: int) -> tuple[int, int]:
     found = audit_properties(values, names, seed)
     return (int(bool(found and (found.telling or found.p <= 0.05))), 1)
+
+
+def _regions(model: Classifier, photos: CachedPhotos, names: list[str], memory: Memory, seed: int) -> tuple[int, int]:
+    """Blur regions that are drawn at random, which decide nothing."""
+    logits = [memory.logits(model, photos[at]["image"][None])[0].softmax(dim=0) for at in range(len(names))]
+    before = ModelAnswers(model, [(int(one.argmax()), float(one.max())) for one in logits])
+    found = find_regions(before, photos, names, MeasureSettings(seed=seed, asking=AtRandom(seed, memory)), most=3)
+    return sum(one.decides for one in found), len(found)
 
 
 def main() -> None:

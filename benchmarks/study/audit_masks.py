@@ -54,6 +54,19 @@ def measure(folder: Path, masks: Path, model: Any, seed: int) -> dict[str, Any]:
     return {name: vars(found[name]) for name in ("cost", "mixed-other", "energy")}
 
 
+def write_wrong(masks: Path, folder: Path, kind: str, pixels: int) -> float:
+    """Write masks that are wrong by some pixels; return their mean overlap with the exact ones."""
+    overlaps = []
+    for path in sorted(masks.rglob("*.png")):
+        exact = np.asarray(Image.open(path)) > 127
+        mask = changed(exact, kind, pixels)
+        overlaps.append(overlap(exact, mask))
+        target = folder / path.relative_to(masks)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(target)
+    return float(np.mean(overlaps))
+
+
 def main() -> None:
     """Measure with exact and with wrong masks, and write both files."""
     parser = parser_of(__doc__)
@@ -66,16 +79,10 @@ def main() -> None:
         rows = [{"masks": "exact", "iou": 1.0, **measure(folder, folder / "masks", model, given.seed)}]
         for kind, steps in STEPS.items():
             for pixels in steps:
-                wrong, overlaps = folder / f"{kind}-{pixels}", []
-                for path in sorted((folder / "masks").rglob("*.png")):
-                    exact = np.asarray(Image.open(path)) > 127
-                    mask = changed(exact, kind, pixels)
-                    overlaps.append(overlap(exact, mask))
-                    target = wrong / path.relative_to(folder / "masks")
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(target)
+                wrong = folder / f"{kind}-{pixels}"
+                iou = write_wrong(folder / "masks", wrong, kind, pixels)
                 one = measure(folder, wrong, model, given.seed)
-                rows.append({"masks": f"{kind} by {pixels} pixels", "iou": float(np.mean(overlaps)), **one})
+                rows.append({"masks": f"{kind} by {pixels} pixels", "iou": iou, **one})
     whole = rows[0]["cost"]["mean"]
     for row in rows:
         row["share_of_cost"] = row["cost"]["mean"] / whole

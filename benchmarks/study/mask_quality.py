@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import time
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.dated import parser_of, write_dated
+from benchmarks.dated import command_words, parser_of, write_dated
 from robustvit import load_model
 from robustvit.common.intervals import mean_interval
 from robustvit.common.options import Side
@@ -189,7 +188,7 @@ def main() -> None:
                 backgrounds = on_backgrounds(args, source) if args.backgrounds else {}
     record = {
         "date": str(date.today()),
-        "command": [Path(word).name if os.path.isabs(word) else word for word in sys.argv],
+        "command": command_words(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": versions(),
         "seconds": round(time.monotonic() - start),

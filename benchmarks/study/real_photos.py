@@ -24,7 +24,6 @@ import argparse
 import csv
 import json
 import os
-import sys
 import time
 from dataclasses import asdict
 from datetime import date
@@ -33,7 +32,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.dated import parser_of
+from benchmarks.dated import command_words, parser_of
 from benchmarks.study.photo_base import ARCHITECTURE, BASE_BATCH, BASE_EPOCHS, BASE_RATES, preprocessing, train_base
 from robustvit import evaluate, finetune
 from robustvit.common.intervals import mean_interval, paired_difference
@@ -131,6 +130,39 @@ def measure_mask(photos: list[dict]) -> dict[str, float]:
     return {measure: round(100 * sum(found) / len(found), 2) for measure, found in values.items()}
 
 
+def record_of(
+    args: argparse.Namespace, runs: dict[int, tuple[list[dict], list[dict]]], seconds: float
+) -> dict[str, Any]:
+    """Return the record of the runs of all seeds, pooled."""
+    before, after = ([pair[side] for pair in runs.values()] for side in (0, 1))
+    record = {
+        "date": str(date.today()),
+        "command": command_words(),
+        "versions": versions(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "seconds_of_this_call": round(seconds),
+        "architecture": ARCHITECTURE,
+        "preprocessing": asdict(preprocessing(SIZE)),
+        "base": {"epochs": BASE_EPOCHS, "batch_size": BASE_BATCH, "rates": BASE_RATES},
+        "recipe": {"name": args.recipe, **RECIPES[args.recipe]},
+        "masks": "human, all photos" if args.masks is None else f"{args.arm}, photos with a good TokenCut mask",
+        "kept": KEPT,
+        "swaps": args.swaps,
+        "test_photos": len(before[0]),
+        "per_seed": {
+            seed: {"before": measure_mask(b), "after": measure_mask(a), "paired": compared([b], [a])}
+            for seed, (b, a) in runs.items()
+        },
+        "pooled": compared(before, after),
+    }
+    if args.against:
+        places = [args.work / f"{arm(args, args.against)}-{seed}-{args.swaps}.json" for seed in runs]
+        others = [json.loads(place.read_text(encoding="utf-8"))["photos"] for place in places]
+        record["against"] = {"arm": args.against, **compared(others, after)}
+    return record
+
+
 def main() -> None:
     """Run what is missing, pool the seeds, write the record."""
     parser = parser_of(__doc__, out=False)
@@ -155,32 +187,7 @@ def main() -> None:
     runs = {seed: run_seed(args, seed) for seed in seeds}
     if args.only is not None:
         return
-    before, after = ([pair[side] for pair in runs.values()] for side in (0, 1))
-    record = {
-        "date": str(date.today()),
-        "command": [Path(word).name if os.path.isabs(word) else word for word in sys.argv],
-        "versions": versions(),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "seconds_of_this_call": round(time.monotonic() - start),
-        "architecture": ARCHITECTURE,
-        "preprocessing": asdict(preprocessing(SIZE)),
-        "base": {"epochs": BASE_EPOCHS, "batch_size": BASE_BATCH, "rates": BASE_RATES},
-        "recipe": {"name": args.recipe, **RECIPES[args.recipe]},
-        "masks": "human, all photos" if args.masks is None else f"{args.arm}, photos with a good TokenCut mask",
-        "kept": KEPT,
-        "swaps": args.swaps,
-        "test_photos": len(before[0]),
-        "per_seed": {
-            seed: {"before": measure_mask(b), "after": measure_mask(a), "paired": compared([b], [a])}
-            for seed, (b, a) in runs.items()
-        },
-        "pooled": compared(before, after),
-    }
-    if args.against:
-        places = [args.work / f"{arm(args, args.against)}-{seed}-{args.swaps}.json" for seed in seeds]
-        others = [json.loads(place.read_text(encoding="utf-8"))["photos"] for place in places]
-        record["against"] = {"arm": args.against, **compared(others, after)}
+    record = record_of(args, runs, time.monotonic() - start)
     args.out = args.out or Path(f"benchmarks/results/real_photos-{arm(args)}-{date.today()}.json")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
