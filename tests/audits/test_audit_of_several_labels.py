@@ -52,7 +52,7 @@ def test_several_labels_are_audited_by_mean_average_precision(audited):
     assert "Not measured" not in record["verdict"]["model"]["sentence"]
     assert set(record["classes"]) == set(CLASSES)
     assert any("+" in photo["class"] for photo in record["photos"])
-    assert any("one class a photo" in note for note in record["notes"])
+    assert any("one class per photo" in note for note in record["notes"])
     page = audited.page.read_text()
     assert "which decides" in page
     assert "Average precision of each class" in page
