@@ -14,7 +14,7 @@ from helpers.drawn_photos import CLASSES, write_photos_of_several
 from helpers.grouped_photos import list_sites, write_sites
 from helpers.small_models import tiny_network
 from robustvit import UserError, audit, load_model
-from robustvit.audits.by_metric import CHANCES, as_measured, metric_beyond, metric_changes, metric_means
+from robustvit.audits.by_metric import CHANCES, join_variants, metric_beyond, metric_changes, metric_means
 from robustvit.audits.summary import beyond_chances
 from robustvit.evaluation.measured_intervals import predictions_of
 from robustvit.evaluation.metrics import METRICS, Predictions
@@ -63,7 +63,7 @@ def test_the_average_precision_of_each_class_is_that_of_scikit_learn(audited):
     found = audited.found.model
     for label, row in found.by_label.items():
         for kind in ("ordinary", "mixed-other", "only-bg-t"):
-            one = predictions_of(as_measured(found.photos), kind, only=[label])
+            one = predictions_of(join_variants(found.photos), kind, only=[label])
             slow = sklearn_metrics.average_precision_score(
                 one.targets[:, 0], one.scores[:, 0], sample_weight=one.weight
             )
@@ -129,7 +129,7 @@ def test_a_change_of_the_cost_says_that_it_is_of_accuracy_where_the_worst_group_
 def test_chance_is_what_the_same_answers_get_at_random(audited):
     photos = audited.found.model.photos
     rng = np.random.default_rng(0)
-    one = predictions_of(as_measured(photos))
+    one = predictions_of(join_variants(photos))
     orders = [rng.permutation(len(one.labels)) for _ in range(400)]
     for metric, tolerance in (("macro-f1", 0.02), ("auroc", 0.01), ("average-precision", 0.01)):
         drawn = np.mean([METRICS[metric].value(replace(one, scores=one.scores[at])) for at in orders])

@@ -102,7 +102,7 @@ def test_few_photos_are_not_judged():
 
 @pytest.mark.parametrize("sizes", [(10, 10), (20, 20), (20, 40)])
 def test_chance_seldom_calls_a_class_alike(monkeypatch, sizes):
-    monkeypatch.setattr(properties, "_cross_validated", lambda *_: 0.5)  # takes most of the time
+    monkeypatch.setattr(properties, "_cross_validate", lambda *_: 0.5)  # takes most of the time
     rng, alarms = np.random.default_rng(2), 0
     names = ["cat"] * sizes[0] + ["dog"] * sizes[1]
     for _ in range(40):

@@ -22,7 +22,7 @@ from robustvit.experiments.paper.plan import (
     Run,
     make_plan,
 )
-from robustvit.experiments.paper.training import _masks_folder, train_runs
+from robustvit.experiments.paper.training import _make_masks_folder, train_runs
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.masks.make import MadeMasks
 
@@ -72,7 +72,9 @@ def test_a_foreign_folder_is_refused(tmp_path, capsys):
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("robustvit.experiments.paper.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
-    monkeypatch.setattr("robustvit.experiments.paper.outlook._architecture", lambda *_: torch.nn.Identity())  # 8 s
+    monkeypatch.setattr(
+        "robustvit.experiments.paper.outlook._build_architecture", lambda *_: torch.nn.Identity()
+    )  # 8 s
     root = tmp_path / "root"
     root.mkdir()
     out = tmp_path / "out"
@@ -90,7 +92,7 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, mon
 
 def test_a_dry_run_counts_the_search_for_subsets(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("robustvit.experiments.paper.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
-    monkeypatch.setattr("robustvit.experiments.paper.outlook._architecture", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr("robustvit.experiments.paper.outlook._build_architecture", lambda *_: torch.nn.Identity())
     assert main(["reproduce", "appendix-a", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
     said = capsys.readouterr().out
     # 5 photos, the own class and 5 others; 224 * 224 pixels by 100; three times 0.1 s for each of 503 passes
@@ -116,12 +118,12 @@ def test_masks_are_made_to_the_end_however_often_that_is_killed(tmp_path, monkey
     monkeypatch.setattr("robustvit.masks.make.make_masks", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            _masks_folder(workspace)
+            _make_masks_folder(workspace)
     for _ in range(2):
-        assert _masks_folder(workspace) == tmp_path / "masks-tokencut"
+        assert _make_masks_folder(workspace) == tmp_path / "masks-tokencut"
     assert len(calls) == 3
     shutil.rmtree(tmp_path / "masks-tokencut")
-    _masks_folder(workspace)
+    _make_masks_folder(workspace)
     assert len(calls) == 4, "whoever removes them wants them made again"
 
 

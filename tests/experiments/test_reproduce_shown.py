@@ -28,7 +28,7 @@ from robustvit.experiments.paper.plan import (
 )
 from robustvit.experiments.paper.show import show
 from robustvit.experiments.paper.show_plots import reported_change
-from robustvit.experiments.paper.training import _masks_folder, _with_found_masks
+from robustvit.experiments.paper.training import _list_found_masks, _make_masks_folder
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.masks.make import MadeMasks
 
@@ -132,13 +132,13 @@ def test_panels_keep_the_models_of_earlier_calls(workspace, monkeypatch):
         shown = {"set": "imagenet-val", "image": f"{original.card}.png", "class": "goose", "outcome": "same"}
         yield shown, [("input", picture), ("ours", picture)]
 
-    monkeypatch.setattr("robustvit.experiments.paper.show_images._rows", rows)
+    monkeypatch.setattr("robustvit.experiments.paper.show_images._list_rows", rows)
     first, *_ = shown(workspace, "figure2", ["deit-b"])
     before = first.read_bytes()
     drawn = shown(workspace, "figure2", ["vit-b"])
     assert first.read_bytes() == before
     assert [one["model"] for one in json.loads(drawn[-1].read_text())] == ["vit-b", "deit-b"]
-    monkeypatch.setattr("robustvit.experiments.paper.show_images._rows", None)
+    monkeypatch.setattr("robustvit.experiments.paper.show_images._list_rows", None)
     assert shown(workspace, "figure2", ["deit-b"])[0] == first, "drawn already"
 
 
@@ -181,7 +181,7 @@ def test_skipped_photos_are_counted(workspace, monkeypatch, tmp_path):
     monkeypatch.setattr("robustvit.experiments.paper.training.warn", said.append)
     (workspace.out / "stand-ins" / "vit-b").mkdir(parents=True)
     run = Run("vit-b", "robustvit-tokencut", 0, 3, 1)
-    lists = _with_found_masks(workspace, run, _masks_folder(workspace))
+    lists = _list_found_masks(workspace, run, _make_masks_folder(workspace))
     assert [photo.name for photo, _, _ in lists.train] == ["n01440764_2.JPEG", "n01440764_3.JPEG"]
     assert len(lists.validation) == 1
     assert said[0].startswith("TokenCut: 2 photos skipped, fewer than 520 pixels; ")

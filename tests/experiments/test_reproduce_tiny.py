@@ -23,7 +23,7 @@ from robustvit.experiments.paper.plan import (
     TINY,
     make_plan,
 )
-from robustvit.experiments.paper.tiny import STANDS_FOR, stand_in, write_tiny_sets
+from robustvit.experiments.paper.tiny import STANDS_FOR, make_stand_in, write_tiny_sets
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.reproduce import reproduce
 
@@ -35,7 +35,7 @@ def test_stand_ins_answer_as_the_embedded_model_under_the_papers_normalisation()
 
     with as_file(files("robustvit.data.embedded") / "model") as folder:
         small = load_model(f"local-dir:{folder}")
-    one, other = stand_in("vit-b"), stand_in("deit-b")
+    one, other = make_stand_in("vit-b"), make_stand_in("deit-b")
     assert one.preprocessing.normalized("paper").mean == (0.5, 0.5, 0.5)
     images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
     places = [index for index, _ in STANDS_FOR.values()]
@@ -68,7 +68,7 @@ def out(tmp_path_factory):
     pytest.importorskip("h5py")
     folder = tmp_path_factory.mktemp("reproduction") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("robustvit.experiments.paper.tiny.stand_in", narrow_stand_in)
+        patch.setattr("robustvit.experiments.paper.tiny.make_stand_in", narrow_stand_in)
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

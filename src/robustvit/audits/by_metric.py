@@ -33,9 +33,9 @@ _SAME, _OTHER = DIFFERENCES[COST]
 
 def metric_means(photos: Sequence[AuditedPhoto], metric: str) -> dict[str, Interval]:
     """Return a metric, named in ``DECIDING``, of each kind of answers that exists, and ``cost``, with 95 % CIs."""
-    measured = as_measured(photos)
+    measured = join_variants(photos)
     found = {kind: measure_interval(measured, measure_name(metric, kind)) for kind in ANSWER_KINDS}
-    found[COST] = _cost(measured, metric)
+    found[COST] = _measure_cost(measured, metric)
     return {kind: one for kind, one in found.items() if one is not None}
 
 
@@ -47,10 +47,10 @@ def metric_changes(before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto]
     """
     if metric == ACCURACY:
         return {}
-    old, new = as_measured(before), as_measured(after)
+    old, new = join_variants(before), join_variants(after)
     differences = {kind: measure_difference(old, new, measure_name(metric, kind)) for kind in ANSWER_KINDS}
     if metric in METRICS:
-        costs = [_cost_parts(side, METRICS[metric]) for side in shared_swaps(old, new, [_SAME, _OTHER])]
+        costs = [_derive_cost(side, METRICS[metric]) for side in shared_swaps(old, new, [_SAME, _OTHER])]
         if costs[0] is not None and costs[1] is not None:
             differences[COST] = derived_difference(costs[0], costs[1])
     sides = metric_means(before, metric), metric_means(after, metric)
@@ -74,7 +74,7 @@ def metric_beyond(
         found: ``metric_means`` of these photos.
         accuracy: ``beyond_chances``; the chance of the worst group is that of all photos.
     """
-    measured = as_measured(photos)
+    measured = join_variants(photos)
     beyond = {}
     for kind, value in found.items():
         if kind == COST:
@@ -93,12 +93,12 @@ def metric_by_class(photos: Sequence[AuditedPhoto], metric: str) -> dict[int, di
 
     If the metric has no number for a single class, it is the average precision.
     """
-    measured, chosen = as_measured(photos), METRICS[class_metric(metric)]
+    measured, chosen = join_variants(photos), METRICS[class_metric(metric)]
     found = {}
     for label in sorted({label for one in measured for label in one.labels or ()}):
         row = {kind: derive_metric(measured, chosen, kind, only=[label]) for kind in ANSWER_KINDS}
         values = {kind: derived_interval(one) for kind, one in row.items() if one is not None}
-        if sides := _same_and_other(measured, chosen, [label]):
+        if sides := _derive_both(measured, chosen, [label]):
             same, other = sides
             values[COST] = derived_difference(other, same)
         found[label] = values
@@ -110,7 +110,7 @@ def class_metric(metric: str) -> str:
     return metric if metric in OF_LABELS else OF_LABELS[0]
 
 
-def as_measured(photos: Sequence[AuditedPhoto]) -> list[PhotoMeasure]:
+def join_variants(photos: Sequence[AuditedPhoto]) -> list[PhotoMeasure]:
     """Return measures of photos that hold the answers to variants too, on their own background."""
     return [
         replace(
@@ -125,32 +125,32 @@ def as_measured(photos: Sequence[AuditedPhoto]) -> list[PhotoMeasure]:
     ]
 
 
-def _with_both(measured: Sequence[PhotoMeasure]) -> list[PhotoMeasure]:
+def _keep_both(measured: Sequence[PhotoMeasure]) -> list[PhotoMeasure]:
     """Return the photos that could be put on backgrounds of their own class and of others."""
     return [one for one in measured if {_SAME, _OTHER} <= {swap.kind for swap in one.swapped}]
 
 
-def _same_and_other(
+def _derive_both(
     measured: Sequence[PhotoMeasure], metric: Metric, only: Sequence[int] | None = None
 ) -> tuple[Derived, Derived] | None:
     """Return a metric on backgrounds of the same class and on others, of the photos that have both."""
-    both = _with_both(measured)
+    both = _keep_both(measured)
     same, other = (derive_metric(both, metric, kind, only) for kind in (_SAME, _OTHER))
     return None if same is None or other is None else (same, other)
 
 
-def _cost(measured: Sequence[PhotoMeasure], metric: str) -> Interval | None:
+def _measure_cost(measured: Sequence[PhotoMeasure], metric: str) -> Interval | None:
     """Return what a wrong background costs: the metric on backgrounds of the same class less that on others."""
     if metric == WORST_GROUP:
-        both = _with_both(measured)
+        both = _keep_both(measured)
         return worst_group_change(both, both, _SAME, was=_OTHER)
-    sides = _same_and_other(measured, METRICS[metric])
+    sides = _derive_both(measured, METRICS[metric])
     return sides and derived_difference(sides[1], sides[0])
 
 
-def _cost_parts(measured: Sequence[PhotoMeasure], metric: Metric) -> Derived | None:
+def _derive_cost(measured: Sequence[PhotoMeasure], metric: Metric) -> Derived | None:
     """Return the cost with what its interval needs, to compare it with that of another model."""
-    sides = _same_and_other(measured, metric)
+    sides = _derive_both(measured, metric)
     if sides is None or sides[0].donors is None or sides[1].donors is None:
         return None
     same, other = sides
@@ -164,27 +164,27 @@ def _cost_parts(measured: Sequence[PhotoMeasure], metric: Metric) -> Derived | N
     )
 
 
-def _shares(found: Predictions) -> np.ndarray:
+def _share_shown(found: Predictions) -> np.ndarray:
     """Return the share of photos that show each class, ``(K,)``."""
     return found.weight @ found.truth / found.weight.sum()
 
 
-def _answered(found: Predictions) -> np.ndarray:
+def _share_answered(found: Predictions) -> np.ndarray:
     """Return the share of answers that name each class, ``(K,)``."""
     if found.targets is not None and found.scores is not None:
         return found.weight @ (found.scores > 0.5) / found.weight.sum()
     said = found.answers >= 0
-    size = len(_shares(found))
+    size = len(_share_shown(found))
     return np.bincount(found.answers[said], found.weight[said], size)[:size] / found.weight.sum()
 
 
 def _chance_recall(found: Predictions) -> float:
-    held = _shares(found) > 0
-    return float(_answered(found)[held].mean())
+    held = _share_shown(found) > 0
+    return float(_share_answered(found)[held].mean())
 
 
 def _chance_f1(found: Predictions) -> float:
-    shown, said = _shares(found), _answered(found)
+    shown, said = _share_shown(found), _share_answered(found)
     held = shown > 0
     return float((2 * shown * said / (shown + said))[held].mean())
 
@@ -195,7 +195,7 @@ def _chance_precision(found: Predictions) -> float:
     A positive at rank k of n has precision (1 + (k - 1) (p - 1) / (n - 1)) / k; the mean over k has harmonic numbers.
     """
     count = float(found.weight.sum())
-    shown = count * _shares(found)
+    shown = count * _share_shown(found)
     shown = shown[shown > 0]
     first = (np.euler_gamma + special.digamma(count + 1)) / count
     others = (shown - 1) / max(count - 1, 1.0)

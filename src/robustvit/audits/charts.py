@@ -19,7 +19,7 @@ _COLOURS = {"model": COLOURS[0], "baseline": COLOURS[1]}
 @chart_style()
 def accuracy_chart(record: Mapping[str, Any]) -> Chart:
     """Draw what decides, accuracies or another metric, with intervals, and chance where it is meaningful."""
-    metric, sides = record["metric"], _sides(record)
+    metric, sides = record["metric"], list(record["verdict"])
     names = [name for kind in _SHOWN if (name := measure_name(metric, kind)) in record["measures"]]
     figure = Figure(figsize=(5.2, 0.6 + 0.34 * len(names)), layout="constrained")
     axis = figure.subplots()
@@ -65,7 +65,7 @@ def _percent_by_side(row: Mapping[str, Any], sides: Sequence[str]) -> str:
 def shift_charts(record: Mapping[str, Any]) -> list[Chart]:
     """Draw accuracy by position, size and rotation."""
     rows: Sequence[Mapping[str, Any]] = record["shifts"]
-    sides = _sides(record)
+    sides = list(record["verdict"])
     charts = [
         _draw_positions(rows, side, len(sides) > 1) for side in sides if any(row["kind"] == "position" for row in rows)
     ]
@@ -122,7 +122,3 @@ def _draw_line(rows: Sequence[Mapping[str, Any]], sides: Sequence[str], kind: st
         axis.legend()
     words = "; ".join(f"{x:g}: {_percent_by_side(row, sides)}" for x, row in zip(at, rows, strict=True))
     return Chart(inline_svg(figure, axis), f"Accuracy by {kind} ({label}) {words}")
-
-
-def _sides(record: Mapping[str, Any]) -> list[str]:
-    return ["model", "baseline"] if record["baseline"] else ["model"]

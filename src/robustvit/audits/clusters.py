@@ -34,7 +34,7 @@ def choose_clusters(
 
 def cluster_points(points: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and centres of the best of several restarts."""
-    best: tuple[float, np.ndarray, np.ndarray] | None = None
+    found = []
     for restart in range(_RESTARTS):
         try:
             with warnings.catch_warnings():
@@ -44,12 +44,11 @@ def cluster_points(points: np.ndarray, count: int, seed: int) -> tuple[np.ndarra
                 )
         except ClusterError:
             continue  # a cluster ran empty
-        spread = float(((points - centres[labels]) ** 2).sum())
-        if best is None or spread < best[0]:
-            best = (spread, labels, centres)
-    if best is None:
+        found.append((float(((points - centres[labels]) ** 2).sum()), labels, centres))
+    if not found:
         return np.zeros(len(points), dtype=int), points.mean(axis=0, keepdims=True)
-    return best[1], best[2]
+    _, labels, centres = min(found, key=lambda one: one[0])
+    return labels, centres
 
 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float:

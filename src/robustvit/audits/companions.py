@@ -88,9 +88,9 @@ def judge_companions(
 
     def answer(model: Classifier, places: dict[int, Tensor], elsewhere: bool = False) -> list[float]:
         loader = DataLoader(_Blurred(photos, places, elsewhere), batch_size=settings.batch_size)
-        return _right(predict_classes(model, loader, settings.asking), sorted(places))
+        return mark_right(predict_classes(model, loader, settings.asking), sorted(places))
 
-    def _right(said: Sequence[int], indices: Sequence[int]) -> list[float]:
+    def mark_right(said: Sequence[int], indices: Sequence[int]) -> list[float]:
         return [float(one == photos.photos[index].label) for one, index in zip(said, indices, strict=True)]
 
     found = []
@@ -98,7 +98,7 @@ def judge_companions(
         indices = sorted(places)
         if len(indices) < LEAST:
             continue
-        plain = [_right([one.answers[index][0] for index in indices], indices) for one in models]
+        plain = [mark_right([one.answers[index][0] for index in indices], indices) for one in models]
         covered = [answer(one.model, places) for one in models]
         elsewhere = answer(models[0].model, places, elsewhere=True)
         baseline = (plain[1], covered[1]) if len(models) > 1 else None

@@ -30,7 +30,7 @@ def measure_rest(run: AuditRun, data: AuditData) -> AuditData:
     with run.spending.step("other shortcuts"):
         data = replace(
             data,
-            answers=_insert(run, data.sides),
+            answers=_answer_insertions(run, data.sides),
             properties=_find_properties(run),
             companions=_judge_companions(run, data.sides),
         )
@@ -61,7 +61,7 @@ def _ask_about_objects(run: AuditRun, found: Sequence[ModelAudit]) -> RivalResul
     return ask_about_objects(model, run.photos_for(model), sides[-1], plan, run.measuring, bar)
 
 
-def _insert(run: AuditRun, sides: Mapping[str, ModelAudit]) -> dict[str, dict[str, list[int]]]:
+def _answer_insertions(run: AuditRun, sides: Mapping[str, ModelAudit]) -> dict[str, dict[str, list[int]]]:
     """Return the answers of each model with other shortcuts put in."""
     auditing, budget = run.request.auditing, run.budget
     files = [] if auditing.insert is None else [auditing.insert]
@@ -74,7 +74,7 @@ def _insert(run: AuditRun, sides: Mapping[str, ModelAudit]) -> dict[str, dict[st
     return found
 
 
-def _answer_alike(run: AuditRun, sides: Mapping[str, ModelAudit]) -> list[ModelAnswers]:
+def _list_answers(run: AuditRun, sides: Mapping[str, ModelAudit]) -> list[ModelAnswers]:
     """Return the model and, if it takes photos as the model does, the baseline, with their answers."""
     own = run.models[0].preprocessing
     return [
@@ -89,7 +89,7 @@ def _find_regions(run: AuditRun, sides: Mapping[str, ModelAudit]) -> list[Region
     if not run.request.auditing.regions:
         return []
     auditing = run.request.auditing
-    asked, *others = _answer_alike(run, sides)
+    asked, *others = _list_answers(run, sides)
     try:
         return find_regions(
             asked, run.photos_for(asked.model), run.names, run.measuring, *others,
@@ -104,7 +104,7 @@ def _judge_companions(run: AuditRun, sides: Mapping[str, ModelAudit]) -> list[Co
     """Blur the objects that annotations name beside the classes' own."""
     if not run.companions:
         return []
-    alike = _answer_alike(run, sides)
+    alike = _list_answers(run, sides)
     return judge_companions(alike, run.photos_for(alike[0].model), run.companions, run.measuring)
 
 

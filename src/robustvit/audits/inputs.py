@@ -86,13 +86,11 @@ def _expect_two_classes(photos: list[Photo]) -> None:
         )
 
 
-_NOT_OF_MASKS = ("group_by", "label_separator")  # columns of a list that say nothing about masks
-
-
 def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> MadeMasks:
     found, running = request.found, request.running
     finding = {name.removeprefix("mask_"): value for name, value in vars(found).items() if name != "masks_out"}
-    options = {name: value for name, value in vars(given.columns).items() if name not in _NOT_OF_MASKS} | finding
+    columns = vars(replace(given.columns, label_separator=None)).items()  # masks are of one class
+    options = finding | {name: value for name, value in columns if name != "group_by"}
     options |= {name: getattr(given, name) for name in ("range", "alpha", "no_object")}
     options |= {"workers": running.workers, "device": running.device}
     try:

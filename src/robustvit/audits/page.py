@@ -101,7 +101,7 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
     page = page_template(
         __package__, "audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:]))
     )
-    sides = ["model", "baseline"] if record["baseline"] else ["model"]
+    sides = list(record["verdict"])
     numbers = record.get("by_class")
     return page.render(
         mark=AUDIT_KIND,

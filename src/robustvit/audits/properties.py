@@ -114,10 +114,10 @@ def audit_properties(values: np.ndarray, names: Sequence[str], seed: int = 0) ->
     if len(classes) < 2:
         return None
     labels = np.array([classes.index(names[index]) for index in kept])
-    ranks = _ranks(values[kept])
+    ranks = _rank(values[kept])
     rng = np.random.default_rng(seed)
-    accuracy = _cross_validated(ranks, labels, rng)
-    lucky = np.array([_cross_validated(ranks, rng.permutation(labels), rng) for _ in range(_SHUFFLES)])
+    accuracy = _cross_validate(ranks, labels, rng)
+    lucky = np.array([_cross_validate(ranks, rng.permutation(labels), rng) for _ in range(_SHUFFLES)])
     p = (1 + int((lucky >= accuracy).sum())) / (1 + _SHUFFLES)
     telling = []
     for (column, name), (label, of) in itertools.product(enumerate(PROPERTIES), enumerate(classes)):
@@ -132,7 +132,7 @@ def audit_properties(values: np.ndarray, names: Sequence[str], seed: int = 0) ->
     return PropertyAudit(accuracy, float(lucky.mean()), p, tuple(telling))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def _rank(values: np.ndarray) -> np.ndarray:
     """Return the ranks of each column in [-1, 1], ties averaged; a missing value is in the middle."""
     found = np.zeros_like(values, dtype=float)
     for column in range(values.shape[1]):
@@ -151,7 +151,7 @@ def _nearness(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cross_validated(ranks: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> float:
+def _cross_validate(ranks: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> float:
     """Return the balanced accuracy of a ridge regression on each fifth, which has all classes, fitted to the others."""
     counts = np.bincount(labels)
     order = rng.permutation(len(labels))

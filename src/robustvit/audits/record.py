@@ -42,7 +42,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "baseline": None if data.baseline is None else data.baseline.source,
         "count": len(data.files),
         "verdict": {side: asdict(one.verdict) for side, one in data.sides.items()},
-        "change": _change(data, changes),
+        "change": _describe_change(data, changes),
         "rules": {
             "strong_cost": audit_verdict.STRONG_COST,
             "background_alone": audit_verdict.BACKGROUND_ALONE,
@@ -52,19 +52,20 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         },
         "at_inference": data.at_inference and rival_record(data.at_inference),
         "notes": list(data.notes),
-        "by_class": _by_class(data),
+        "by_class": _record_classes(data),
         "metric": data.model.metric,
         "titles": AUDIT_MEASURES | metric_titles(data.model.metric),
-        "measures": _measures(photos) | _by_metric(data, changes),
-        "by_label": _by_label(data),
-        "chance": _chance(data),
+        "measures": _record_measures(photos) | _record_metric(data, changes),
+        "by_label": _record_labels(data),
+        "chance": _record_chance(data),
         "classes": {
-            name: _measures([[side[i] for i in members] for side in photos]) for name, members in data.members.items()
+            name: _record_measures([[side[i] for i in members] for side in photos])
+            for name, members in data.members.items()
         },
-        "shifts": _shifts(data),
+        "shifts": _record_shifts(data),
         "turns": count_flips(data),
-        "backgrounds": _backgrounds(data),
-        "groups": [_group(group, data) for group in data.groups],
+        "backgrounds": _record_backgrounds(data),
+        "groups": [_record_group(group, data) for group in data.groups],
         "by_group": None if data.by_group is None else asdict(data.by_group),
         "worst_rule": WORST_RULE,
         "worst": list(data.worst),
@@ -88,8 +89,8 @@ def metric_titles(metric: str) -> dict[str, str]:
     return found
 
 
-def _by_metric(data: AuditData, changes: dict[str, Comparison]) -> dict[str, dict[str, Any]]:
-    """Return the measures by the metric that decides, in the order of their titles; see ``_measures``."""
+def _record_metric(data: AuditData, changes: dict[str, Comparison]) -> dict[str, dict[str, Any]]:
+    """Return the measures by the metric that decides, in the order of their titles; see ``_record_measures``."""
     metric = data.model.metric
     found = {kind: {side: asdict(one.by_metric[kind]) for side, one in data.sides.items() if kind in one.by_metric}
              for kind in data.model.by_metric}  # fmt: skip
@@ -99,7 +100,7 @@ def _by_metric(data: AuditData, changes: dict[str, Comparison]) -> dict[str, dic
     return {name: names[name] for name in metric_titles(metric) if name in names}
 
 
-def _by_label(data: AuditData) -> dict[str, Any] | None:
+def _record_labels(data: AuditData) -> dict[str, Any] | None:
     """Return a metric of each class of a multi-label model, on each kind of background; None for others."""
     if not data.several:
         return None
@@ -114,7 +115,7 @@ def _by_label(data: AuditData) -> dict[str, Any] | None:
     return {"metric": DECIDING[class_metric(data.model.metric)], "classes": rows}
 
 
-def _change(data: AuditData, changes: dict[str, Comparison]) -> str | None:
+def _describe_change(data: AuditData, changes: dict[str, Comparison]) -> str | None:
     """Say what became of the cost of a wrong background from the baseline to the model."""
     if data.baseline is None:
         return None
@@ -127,7 +128,7 @@ def _change(data: AuditData, changes: dict[str, Comparison]) -> str | None:
     return None if cost is None else change_of(cost.difference, of)
 
 
-def _measures(
+def _record_measures(
     photos: Sequence[Sequence[AuditedPhoto]], names: Sequence[str] = tuple(AUDIT_MEASURES)
 ) -> dict[str, dict[str, Any]]:
     """Return measures of the model and, if there is a baseline, of that with paired differences."""
@@ -139,14 +140,14 @@ def _measures(
     }
 
 
-def _by_class(data: AuditData) -> dict[str, Any] | None:
+def _record_classes(data: AuditData) -> dict[str, Any] | None:
     """Return metrics over classes, recall and precision of each, and confusions, of the photos as they are."""
     plain = [[one.plain for one in side.photos] for side in data.sides.values()]
     found = class_numbers(plain[0], data.name_of, plain[1] if data.baseline is not None else None)
     return None if found is None else asdict(found)
 
 
-def _chance(data: AuditData) -> dict[str, dict[str, Any]]:
+def _record_chance(data: AuditData) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for side, one in data.sides.items():
         by_metric = {measure_name(one.metric, kind): beyond for kind, beyond in one.beyond_metric.items()}
@@ -155,7 +156,7 @@ def _chance(data: AuditData) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _shifts(data: AuditData) -> list[dict[str, Any]]:
+def _record_shifts(data: AuditData) -> list[dict[str, Any]]:
     rows: dict[Any, dict[str, Any]] = {}
     for side, one in data.sides.items():
         for (kind, placement), accuracy in shift_points(one.shifts).items():
@@ -168,7 +169,7 @@ def _shifts(data: AuditData) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _backgrounds(data: AuditData) -> dict[str, Any] | None:
+def _record_backgrounds(data: AuditData) -> dict[str, Any] | None:
     found = data.backgrounds
     if found is None:
         return None
@@ -178,10 +179,15 @@ def _backgrounds(data: AuditData) -> dict[str, Any] | None:
         counts = Counter(data.names[index] for index in members)
         typical = found.typical(members, 6)
         kinds.append({"photos": len(members), "classes": dict(counts.most_common()), "typical": typical})
-    return {"kinds": kinds, "silhouettes": found.silhouettes, "min_group": MIN_GROUP, "usual": _usual(found, data)}
+    return {
+        "kinds": kinds,
+        "silhouettes": found.silhouettes,
+        "min_group": MIN_GROUP,
+        "usual": _record_usual(found, data),
+    }
 
 
-def _usual(backgrounds: BackgroundKinds, data: AuditData) -> dict[str, dict[str, Any]]:
+def _record_usual(backgrounds: BackgroundKinds, data: AuditData) -> dict[str, dict[str, Any]]:
     """Return the ordinary accuracy on the most common background of the class, and on other backgrounds."""
     usual = usual_photos(backgrounds, data.names)
     found: dict[str, dict[str, Any]] = {}
@@ -189,11 +195,11 @@ def _usual(backgrounds: BackgroundKinds, data: AuditData) -> dict[str, dict[str,
         members = [index for index, own in enumerate(usual) if own is wanted]
         if members:
             photos = [[one.photos[index] for index in members] for one in data.sides.values()]
-            found[name] = _measures(photos, ("ordinary",))["ordinary"]
+            found[name] = _record_measures(photos, ("ordinary",))["ordinary"]
     return found
 
 
-def _group(group: Group, data: AuditData) -> dict[str, Any]:
+def _record_group(group: Group, data: AuditData) -> dict[str, Any]:
     row: dict[str, Any] = {
         "class": group.class_name,
         "background": group.background,

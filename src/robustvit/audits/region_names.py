@@ -61,11 +61,11 @@ def name_regions(namer: Classifier, regions: Sequence[Region], photos: CachedPho
     with evaluating(namer):
         for region in regions:
             crops = [crop_around(photos[one.photo]["image"], one, (rows, columns)) for one in region.shown]
-            inputs = torch.stack([_resized(crop, namer.preprocessing.input_size) for crop in crops])
+            inputs = torch.stack([_resize(crop, namer.preprocessing.input_size) for crop in crops])
             nearest = namer(inputs.to(namer.mean.device)).mean(dim=0).topk(_NAMES).indices.tolist()
             named.append(replace(region, words=tuple(namer.class_names[at] for at in nearest)))
     return named
 
 
-def _resized(crop: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(crop: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(crop[None], size=size, mode="bicubic", antialias=True, align_corners=False)[0].clamp(0, 1)

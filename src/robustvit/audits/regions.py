@@ -142,8 +142,8 @@ class _Tester:
         old = None
         if self.baseline is not None:
             plain = [self.baseline.answers[index] for index in indices]
-            old = _right(plain, labels), _right(self._blur(self.baseline, indices, places), labels)
-        right = [_right(side, labels) for side in (before, after, elsewhere)]
+            old = _mark_right(plain, labels), _mark_right(self._blur(self.baseline, indices, places), labels)
+        right = [_mark_right(side, labels) for side in (before, after, elsewhere)]
         effect = measure_blurring(right[0], right[1], right[2], old)
         return Region(
             **vars(effect),
@@ -171,7 +171,7 @@ class _Tester:
         return found
 
 
-def _right(answers: Sequence[tuple[int, float]], labels: Sequence[int]) -> list[float]:
+def _mark_right(answers: Sequence[tuple[int, float]], labels: Sequence[int]) -> list[float]:
     return [float(said == label) for (said, _), label in zip(answers, labels, strict=True)]
 
 

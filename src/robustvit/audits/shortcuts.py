@@ -23,7 +23,7 @@ def shortcut_record(data: AuditData) -> dict[str, Any]:
     """Convert what was put in, and what properties of the files say, to plain values."""
     return {
         "named": name_shortcuts(data),
-        "inserted": {side: _inserted(said, data) for side, said in data.answers.items()},
+        "inserted": {side: _record_insertions(said, data) for side, said in data.answers.items()},
         "risen": {name: asdict(rise) for name, rise in find_risen(data).items()},
         "regions": [
             asdict(one)
@@ -93,7 +93,7 @@ def name_region(number: int, words: Sequence[str]) -> str:
     return f"region {number}" + (f" ({', '.join(words)})" if words else "")
 
 
-def _inserted(answers: Mapping[str, Sequence[int]], data: AuditData) -> list[dict[str, Any]]:
+def _record_insertions(answers: Mapping[str, Sequence[int]], data: AuditData) -> list[dict[str, Any]]:
     return [
         asdict(one)
         | {"pulls_to": data.name_of(one.pulls_to) if one.pull else None, "is_shortcut": one.is_shortcut}

@@ -92,10 +92,10 @@ def _answers_to(photo: AuditedPhoto, measure: str) -> list[tuple[Hashable, int]]
 def means(photos: Sequence[AuditedPhoto], names: Sequence[str] = tuple(AUDIT_MEASURES)) -> dict[str, Interval]:
     """Return the means of the measures that apply, with intervals."""
     having = {name: [photo for photo in photos if name in photo.values] for name in names}
-    return {name: _mean(name, able) for name, able in having.items() if able}
+    return {name: _average(name, able) for name, able in having.items() if able}
 
 
-def _mean(name: str, photos: Sequence[AuditedPhoto]) -> Interval:
+def _average(name: str, photos: Sequence[AuditedPhoto]) -> Interval:
     """Return the mean of a measure that all photos have; on shared backgrounds the interval covers these too."""
     if name in DIFFERENCES:
         kind, less = (_shared_answers(photos, one) for one in DIFFERENCES[name])
@@ -147,11 +147,11 @@ def compare_photos(
         pairs = [(b, a) for b, a in zip(before, after, strict=True) if name in b.values and name in a.values]
         if pairs:
             old, new = [b for b, _ in pairs], [a for _, a in pairs]
-            found[name] = Comparison(name, _mean(name, old), _mean(name, new), _change(name, old, new))
+            found[name] = Comparison(name, _average(name, old), _average(name, new), _compare(name, old, new))
     return found
 
 
-def _change(name: str, before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto]) -> Interval:
+def _compare(name: str, before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto]) -> Interval:
     if name in DIFFERENCES:
         return crossed_difference(_contrast(before, name), _contrast(after, name))
     if name in _SHARED:

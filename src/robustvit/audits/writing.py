@@ -32,12 +32,12 @@ _GROUP_COLUMNS = ("image", "mask", "label", "group")
 
 def full_record(data: AuditData, finished: bool = True) -> dict[str, Any]:
     """Return everything that is known as plain values."""
-    case = {"case": record_case(_case_of(data), data), "finished": finished}
+    case = {"case": record_case(_find_case(data), data), "finished": finished}
     record = audit_record(data) | shortcut_record(data) | case
     return record | {"summary": summarise(record)}
 
 
-def _case_of(data: AuditData) -> Case | None:
+def _find_case(data: AuditData) -> Case | None:
     """Return the worst case; none where the user wants no pictures of photos (``--worst 0``)."""
     return choose_case(data.model.photos) if data.settings["worst"] else None
 
@@ -59,7 +59,7 @@ class AuditDrawing:
                 cases = [most_harmful_case(audited.photos[index], index) for index in data.worst]
                 self._worst[side] = draw_photos(run.photos_for(other), other, cases, run.measuring)
         if self._case is None:
-            case = _case_of(data)
+            case = _find_case(data)
             self._case = draw_photos(self._photos, model, [case], run.measuring, masks=False)[0] if case else []
         left = [index for index in _list_thumbnails(record) if index not in self._thumbnails]
         self._thumbnails |= draw_thumbnails(self._photos, left)

@@ -100,7 +100,7 @@ def reproduce(
     Example:
         robustvit reproduce table1 --root DATA --models vit-b --dry-run
     """
-    from robustvit.experiments.paper.outlook import outlook
+    from robustvit.experiments.paper.outlook import describe_outlook
     from robustvit.experiments.paper.plan import SCALES, make_plan
     from robustvit.experiments.paper.workspace import Workspace
 
@@ -108,15 +108,15 @@ def reproduce(
         expect_one_of(f"--{option}", value, choices)
     plan = make_plan(what, SCALES[scale], models=list_names(models) or None, masks=masks)
     folder = Path(out)
-    data = _data(root, folder, scale)
+    data = _find_data(root, folder, scale)
     workspace = Workspace(folder, data, SCALES[scale], checkpoint, running.device, running.batch_size, running.workers)
     workspace.check(plan, dry_run)
     if dry_run:
-        return Reproduction(folder, plan=outlook(workspace, plan))
+        return Reproduction(folder, plan=describe_outlook(workspace, plan))
     return _run(workspace, plan)
 
 
-def _data(root: str | None, folder: Path, scale: str) -> Path:
+def _find_data(root: str | None, folder: Path, scale: str) -> Path:
     if scale == "tiny":
         if root is not None:
             raise UserError("--scale tiny draws its own scenes and takes no --root: leave one of them out")

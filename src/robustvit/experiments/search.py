@@ -65,9 +65,9 @@ class RateSearch(Tabular):
 
         later = ["kept", "last"]
         header = ["rate", "accuracy before", *later, "change, points", "relevance loss before", *later, "qualifies"]
-        return f"{align([header, *map(self._line, self.outcomes)])}\n{self._sentence()}"
+        return f"{align([header, *map(self._format_row, self.outcomes)])}\n{self._describe_choice()}"
 
-    def _sentence(self) -> str:
+    def _describe_choice(self) -> str:
         if self.likely is None:
             return (
                 f"No rate qualifies: for each, accuracy fell by more than {self.max_drop:g} points, the relevance loss "
@@ -89,7 +89,7 @@ class RateSearch(Tabular):
             f"robustvit finetune --config {self.folder / _CHOSEN}"
         )
 
-    def _line(self, one: RateOutcome) -> list[str]:
+    def _format_row(self, one: RateOutcome) -> list[str]:
         reasons = one.reasons(self.max_drop)
         verdict = f"no: {', '.join(reasons)}" if reasons else "yes" if one.qualifies(self.max_drop) else "not shown"
         if one.error:

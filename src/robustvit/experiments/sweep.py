@@ -101,9 +101,9 @@ def sweep(
     for trial in [] if asked.space else asked.grid():
         trials.setdefault(trial.key, trial)  # of combinations that give the same run, the first counts
     if dry_run:
-        return Swept(folder, plan=_plan(asked, trials, folder))
+        return Swept(folder, plan=_describe_plan(asked, trials, folder))
     _expect_photos_of_one(asked, trials, folder)
-    start_sweep_folder(folder, {"experiment": str(experiment), "base": asked.base, "varies": _ranges(asked)})
+    start_sweep_folder(folder, {"experiment": str(experiment), "base": asked.base, "varies": _list_ranges(asked)})
     return _run(asked, runner, _Table(folder, trials), experiment)
 
 
@@ -142,11 +142,11 @@ def _expect_photos_of_one(asked: Experiment, trials: dict[str, Trial], folder: P
         raise errors[0]
 
 
-def _plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str]:
+def _describe_plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str]:
     from robustvit.experiments.trials import state_of
 
     if asked.space:
-        ranges = "; ".join(f"{name}: {text}" for name, text in _ranges(asked).items())
+        ranges = "; ".join(f"{name}: {text}" for name, text in _list_ranges(asked).items())
         proposed = f"{pluralize(asked.trials, 'trial')} proposed by a search"
         return [f"{proposed}, to maximise {asked.maximise}, from {ranges}"]
     words = {"new": "to run", "begun": "to continue", "finished": "finished"}
@@ -156,7 +156,7 @@ def _plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str
     return [*lines, f"{pluralize(len(trials), 'trial')}, {left} of them to run"]
 
 
-def _ranges(asked: Experiment) -> dict[str, Any]:
+def _list_ranges(asked: Experiment) -> dict[str, Any]:
     """Return what varies, as YAML values."""
     if not asked.space:
         return {axis: [label for label, _ in values] for axis, values in asked.axes.items()}

@@ -76,9 +76,11 @@ class Evaluator:
 
     def missing(self, run: Run, known: Known) -> list[str]:
         """Return the sets that a model has not been evaluated on, in the order of the plan."""
-        return [name for name in self.plan.sets if not self._done(known.get((self.workspace.name_of(run), name)), name)]
+        return [
+            name for name in self.plan.sets if not self._is_done(known.get((self.workspace.name_of(run), name)), name)
+        ]
 
-    def _done(self, record: Record | None, name: str) -> bool:
+    def _is_done(self, record: Record | None, name: str) -> bool:
         return record is not None and (record.complete or record.samples >= self.on_disk(name))
 
     def evaluate(self, runs: Iterable[Run]) -> int:
@@ -114,7 +116,7 @@ class Evaluator:
         else:
             source = self.workspace.source(run.card)
             classifier = load_model(source, **self.workspace.loading(run.card))
-            seen = self._first_classes(run) if self.plan.sets else frozenset()
+            seen = self._find_first_classes(run) if self.plan.sets else frozenset()
         about = describe_model(classifier, source, checkpoint=None if run.trained else self.workspace.weights(run.card))
         about |= self._describe_run(run) | {"source": self.workspace.name_of(run)}
         return SetModel(classifier.to(self.sets.loop.accelerator.device), about, seen)
@@ -126,7 +128,7 @@ class Evaluator:
         setting = {"setting": asdict(RunSetting(run.seed, run.classes, run.samples, usual))} if run.trained else {}
         return {"card": run.card, "method": run.method} | setting
 
-    def _first_classes(self, run: Run) -> frozenset[int]:
+    def _find_first_classes(self, run: Run) -> frozenset[int]:
         """Return the classes of seed 0, reported separately for the original, as in the paper's Tables 10 and 11."""
         index = {wnid: label for label, wnid in enumerate(imagenet_wnids())}
         return frozenset(index[wnid] for wnid in self.workspace.imagenet_s.split(run)[0])

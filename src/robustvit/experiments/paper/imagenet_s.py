@@ -40,11 +40,7 @@ class Lists:
 
 
 class ImageNetS:
-    """The annotated training photos of ImageNet-S.
-
-    Args:
-        folder: folder with ``train-semi`` and ``train-semi-segmentation``.
-    """
+    """The annotated training photos of ImageNet-S, in a folder with ``train-semi`` and ``train-semi-segmentation``."""
 
     def __init__(self, folder: Path) -> None:
         self.photos, self.masks = folder / _PHOTOS, folder / _MASKS

@@ -15,7 +15,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.wording import pluralize
 from robustvit.experiments.paper.evaluating import SEGMENTATION, Evaluator, images_of_set, known_records
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, ReproductionPlan, Run
-from robustvit.experiments.paper.tiny import stand_in
+from robustvit.experiments.paper.tiny import make_stand_in
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import state_of
 from robustvit.explanation.subsets.search import list_sizes
@@ -49,7 +49,7 @@ def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
     masks = torch.zeros(batch, 1, *model.preprocessing.input_size, device=device)
     masks[..., : masks.shape[-2] // 2, :] = 1
     labels = torch.zeros(batch, dtype=torch.long, device=device)
-    guide = _guidance(run)
+    guide = _make_guidance(run)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
 
     def step() -> None:
@@ -72,9 +72,9 @@ def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
     )
 
 
-def _architecture(workspace: Workspace, card: str) -> Classifier:
+def _build_architecture(workspace: Workspace, card: str) -> Classifier:
     if workspace.tiny:
-        return stand_in(card)
+        return make_stand_in(card)
     return Classifier(timm.create_model(_timm_name(card), pretrained=False))
 
 
@@ -82,7 +82,7 @@ def _timm_name(card: str) -> str:
     return model_card(card).timm_name.split(".")[0]
 
 
-def _guidance(run: Run) -> Guidance:
+def _make_guidance(run: Run) -> Guidance:
     method = METHOD_OPTIONS.get(run.method, {})
     name = str(method.get("guidance", "robustvit"))
     return make_guidance(name, **chosen_options(name, method, recipe_settings(run.card)))
@@ -116,7 +116,7 @@ class _Speeds:
             warm = self._model is not None and self._model[0] == name
             if self._model is None or not warm:
                 device = make_accelerator(device=self.workspace.device).device
-                self._model = name, _architecture(self.workspace, run.card).to(device)
+                self._model = name, _build_architecture(self.workspace, run.card).to(device)
             self.known[name, guidance] = measure_speed(self._model[1], run, warm=warm)
         return self.known[name, guidance]
 
@@ -127,7 +127,7 @@ class _Speeds:
         ]
 
 
-def outlook(workspace: Workspace, plan: ReproductionPlan) -> list[str]:
+def describe_outlook(workspace: Workspace, plan: ReproductionPlan) -> list[str]:
     """Return the lines of the plan; nothing is written."""
     speeds, trained = _Speeds(workspace), [run for run in plan.runs if run.trained]
     runs = [_run_line(workspace, run, speeds) for run in trained]
@@ -150,7 +150,7 @@ def outlook(workspace: Workspace, plan: ReproductionPlan) -> list[str]:
     where = make_accelerator(device=workspace.device).device
     lines += ["sets:", *(text for text, _ in sets), f"speed on this machine ({where}; {kind}):", *speeds.lines()]
     seconds = sum(more for _, more in [*runs, *sets])
-    return [*lines, f"left to do: about {_duration(seconds)}, without reading and writing files"]
+    return [*lines, f"left to do: about {_format_duration(seconds)}, without reading and writing files"]
 
 
 def _run_line(workspace: Workspace, run: Run, speeds: _Speeds) -> tuple[str, float]:
@@ -163,7 +163,7 @@ def _run_line(workspace: Workspace, run: Run, speeds: _Speeds) -> tuple[str, flo
     seconds = 0.0 if state == "finished" else steps * speed.step + checks * speed.step / _BATCH / 2
     work = f"{pluralize(photos, 'photo')}, {pluralize(workspace.scale.epochs, 'epoch')}, {pluralize(steps, 'step')}"
     text = f"  {_WORDS[state]:<12} {run.name}: {work}"
-    return text + f", {pluralize(held_out, 'photo')} to choose the epoch, {_duration(seconds)}", seconds
+    return text + f", {pluralize(held_out, 'photo')} to choose the epoch, {_format_duration(seconds)}", seconds
 
 
 def _photos_line(workspace: Workspace) -> str:
@@ -190,7 +190,11 @@ def _set_lines(workspace: Workspace, plan: ReproductionPlan, speeds: _Speeds) ->
         left = [run for run, one in zip(runs, recorded, strict=True)
                 if one is None or not (one.complete or one.samples >= there)]  # fmt: skip
         more = sum(there * _seconds_an_image(speeds.of(run), name) for run in left)
-        what = f"{len(runs) - len(left)} of {len(runs)} models recorded, {_duration(more)}" if runs else "images shown"
+        what = (
+            f"{len(runs) - len(left)} of {len(runs)} models recorded, {_format_duration(more)}"
+            if runs
+            else "images shown"
+        )
         size = there if workspace.tiny else images_of_set(name)
         lines.append((f"  {name}, {size:,} images: {what}; {state}", more))
     return lines
@@ -204,7 +208,7 @@ def _subset_line(workspace: Workspace, plan: ReproductionPlan, speeds: _Speeds) 
     passes = [len(list_sizes(speeds.of(run).pixels, workspace.scale.remove)) for run in left]
     seconds = sum(3 * searches * number * speeds.of(run).image for run, number in zip(left, passes, strict=True))
     steps = f" of {pluralize(passes[0] - 1, 'step')}" if passes else ""
-    return f"subsets: {searches * len(left)} searches{steps}, {_duration(seconds)}", seconds
+    return f"subsets: {searches * len(left)} searches{steps}, {_format_duration(seconds)}", seconds
 
 
 def _seconds_an_image(speed: Speed, name: str) -> float:
@@ -212,5 +216,5 @@ def _seconds_an_image(speed: Speed, name: str) -> float:
     return speed.step / _BATCH / 2 if name == SEGMENTATION else speed.image
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min"

@@ -61,7 +61,7 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
     for original in originals:
         guided = next((run for run in evaluator.plan.runs if run.trained and run.card == original.card), None)
         rows, path = [], target / f"{original.card}.png"
-        for shown, pictures in _rows(evaluator, original, guided):
+        for shown, pictures in _list_rows(evaluator, original, guided):
             rows.append(pictures)
             said.append({"model": original.card, **shown, "answers": [title for title, _ in pictures[1:]]})
         if rows:
@@ -77,7 +77,7 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
     return [*paths, listed]
 
 
-def _rows(
+def _list_rows(
     evaluator: Evaluator, original: Run, guided: Run | None
 ) -> Iterator[tuple[dict[str, str], list[tuple[str, np.ndarray]]]]:
     """Return the images to show, each with titled pictures of it and of the relevance of each model."""
@@ -90,12 +90,12 @@ def _rows(
             for at in choose_images(before, after, outcome, row["count"], row.get("skip", 0)):
                 image, class_name = str(before.names[at]), str(before.class_names[at])
                 photo = read_photo(evaluator.workspace.data / image)
-                pictures = [_input(name, photo, models[0], class_name)]
+                pictures = [_show_input(name, photo, models[0], class_name)]
                 pictures += [_explain(name, photo, model) for model in models]
                 yield {"set": name, "image": image, "class": class_name, "outcome": outcome}, pictures
 
 
-def _input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> tuple[str, np.ndarray]:
+def _show_input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> tuple[str, np.ndarray]:
     image = preparation(BENCHMARKS[name], PROTOCOL, model.classifier.preprocessing)(photo)
     return f"{name}\n{class_name}", image.permute(1, 2, 0).numpy()
 

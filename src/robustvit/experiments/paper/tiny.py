@@ -38,7 +38,7 @@ _PHOTOS = 4  # masked training photos per class
 _MARK = "tiny.json"
 
 
-def stand_in(card: str) -> Classifier:
+def make_stand_in(card: str) -> Classifier:
     """Return the embedded model with 1000 classes. A constant makes the weights, and so the records, differ by card."""
     with as_file(files("robustvit.data.embedded") / "model") as folder:
         small: Any = timm.create_model(f"local-dir:{folder}", pretrained=True)
@@ -64,7 +64,7 @@ def _use_half_normalization(network: Any) -> None:
 
 def write_stand_in(card: str, folder: Path) -> Path:
     """Write a stand-in, unless it exists."""
-    return folder if (folder / "config.json").is_file() else save_model(stand_in(card), folder)
+    return folder if (folder / "config.json").is_file() else save_model(make_stand_in(card), folder)
 
 
 def write_tiny_sets(root: Path) -> None:
@@ -77,29 +77,29 @@ def write_tiny_sets(root: Path) -> None:
     _write_imagenet_s(fresh / "imagenet-s" / "ImageNetS919")
     wnid = {name: imagenet_wnids()[index] for name, (index, _) in STANDS_FOR.items()}
     by_wnid, by_name = wnid.__getitem__, lambda name: STANDS_FOR[name][1]
-    _write(fresh / "imagenet-val", by_wnid, seed=11)
-    _write(fresh / "imagenet-a", by_wnid, seed=12, swapped=True)
-    _write(fresh / "imagenet-r", by_wnid, seed=13, swapped=True)
-    _write(fresh / "imagenet-sketch", by_wnid, seed=14, swapped=True)
-    _write(fresh / "imagenet-v2/matched-frequency", lambda name: str(STANDS_FOR[name][0]), seed=15)
-    _write(fresh / "objectnet/images", by_name, seed=16, swapped=True)
+    _write_set(fresh / "imagenet-val", by_wnid, seed=11)
+    _write_set(fresh / "imagenet-a", by_wnid, seed=12, swapped=True)
+    _write_set(fresh / "imagenet-r", by_wnid, seed=13, swapped=True)
+    _write_set(fresh / "imagenet-sketch", by_wnid, seed=14, swapped=True)
+    _write_set(fresh / "imagenet-v2/matched-frequency", lambda name: str(STANDS_FOR[name][0]), seed=15)
+    _write_set(fresh / "objectnet/images", by_name, seed=16, swapped=True)
     _write_mappings(fresh / "objectnet/mappings")
     for number, (factor, change) in enumerate(SHIFTS.items()):
-        _write(fresh / "si-score" / factor, by_name, seed=17 + number, swapped=True, numbered=True, **change)
+        _write_set(fresh / "si-score" / factor, by_name, seed=17 + number, swapped=True, numbered=True, **change)
     _write_segmentation(fresh / MAT_FILE)
     (fresh / _MARK).write_text(json.dumps({"scenes": "drawn by robustvit reproduce --scale tiny"}), encoding="utf-8")
     shutil.rmtree(root, ignore_errors=True)
     os.replace(fresh, root)
 
 
-def _scene(label: int, index: int, seed: int, swapped: bool, change: dict[str, Any]) -> Scene:
+def _make_scene(label: int, index: int, seed: int, swapped: bool, change: dict[str, Any]) -> Scene:
     rng = np.random.default_rng([seed, label, index])
     background = (label + 1 + index) % len(CLASSES) if swapped else label
     turn = {name: values[(label + index) % len(values)] for name, values in change.items()}
     return make_scene(label, background, rng, part="test", **turn)
 
 
-def _write(
+def _write_set(
     folder: Path,
     named: Callable[[str], str],
     *,
@@ -111,7 +111,7 @@ def _write(
     for label, name in enumerate(CLASSES):
         (folder / named(name)).mkdir(parents=True)
         for index in range(_EACH):
-            scene = _scene(label, index, seed, swapped, change)
+            scene = _make_scene(label, index, seed, swapped, change)
             file = f"{_EACH * label + index}.png" if numbered else f"scene_{index:04d}.png"
             Image.fromarray(scene.image).save(folder / named(name) / file)
 
@@ -152,7 +152,7 @@ def _write_segmentation(path: Path) -> None:
     with h5py.File(path, "w") as file:
         images, masks = [], []
         for label in range(len(CLASSES)):
-            scene = _scene(label, 0, 21, True, {})
+            scene = _make_scene(label, 0, 21, True, {})
             images.append(file.create_dataset(f"#refs#/img{label}", data=scene.image.T).ref)
             masks.append(file.create_dataset(f"#refs#/gt{label}", data=(scene.mask.T > 0).astype(np.uint8)).ref)
         for name, references in (("/value/img", images), ("/value/gt", masks)):

@@ -75,8 +75,8 @@ def _drop_state(folder: RunFolder) -> None:
 def _write_lists(workspace: Workspace, run: Run) -> tuple[Path, Path]:
     """Write the two lists of a run; next to masks of TokenCut, so that the run records their origin."""
     if run.tokencut:
-        folder = _masks_folder(workspace)
-        lists = _with_found_masks(workspace, run, folder)
+        folder = _make_masks_folder(workspace)
+        lists = _list_found_masks(workspace, run, folder)
     else:
         folder, lists = workspace.out / "lists", workspace.imagenet_s.lists(run)
     name = f"seed{run.seed}-{run.classes}x{run.samples}"
@@ -86,7 +86,7 @@ def _write_lists(workspace: Workspace, run: Run) -> tuple[Path, Path]:
     return paths
 
 
-def _masks_folder(workspace: Workspace) -> Path:
+def _make_masks_folder(workspace: Workspace) -> Path:
     """Make missing masks of ImageNet-S, cut as RobustViT's authors do; returns their folder."""
     from robustvit.masks.make import make_masks
 
@@ -102,7 +102,7 @@ def _masks_folder(workspace: Workspace) -> Path:
     return folder
 
 
-def _with_found_masks(workspace: Workspace, run: Run, folder: Path) -> Lists:
+def _list_found_masks(workspace: Workspace, run: Run, folder: Path) -> Lists:
     """As in the authors' code, take the first photos of a class that were not skipped, fewer if it has fewer."""
     by_class: dict[str, list[PhotoAndMask]] = {}
     for record in sorted(read_manifest(folder / MANIFEST), key=lambda one: one.image.name):

@@ -118,7 +118,7 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
         raise UserError(f"no experiment at {place}: name a YAML file, or one of {', '.join(SHIPPED_EXPERIMENTS)}")
     raw = read_mapping(name)
     check_known(raw, _PARTS, place)
-    base = _mapping(raw.get("base"), f"{place}: base") | dict(shared or {})
+    base = _expect_mapping(raw.get("base"), f"{place}: base") | dict(shared or {})
     check_known(base, FINETUNE_OPTIONS, f"{place}: base")
     if ("grid" in raw) == ("search" in raw):
         raise UserError(f"{place}: expected either grid or search: give one of them")
@@ -126,11 +126,11 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
         for part in ("trials", "maximise"):
             if part in raw:
                 raise UserError(f"{place}: {part} belongs to search, but this file has a grid: leave it out")
-        return Experiment(base, _axes(_mapping(raw["grid"], f"{place}: grid"), f"{place}: grid"))
-    return _search(raw, base, place)
+        return Experiment(base, _read_axes(_expect_mapping(raw["grid"], f"{place}: grid"), f"{place}: grid"))
+    return _read_search(raw, base, place)
 
 
-def _mapping(raw: object, place: str) -> dict[str, Any]:
+def _expect_mapping(raw: object, place: str) -> dict[str, Any]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -138,13 +138,13 @@ def _mapping(raw: object, place: str) -> dict[str, Any]:
     return raw
 
 
-def _axes(raw: dict[str, Any], place: str) -> dict[str, list[AxisValue]]:
+def _read_axes(raw: dict[str, Any], place: str) -> dict[str, list[AxisValue]]:
     axes: dict[str, list[AxisValue]] = {}
     setters: dict[str, str] = {}
     for axis, values in raw.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{place}: expected a list of values for {axis}, got {values!r}")
-        axes[str(axis)] = [_option(str(axis), value, place) for value in values]
+        axes[str(axis)] = [_read_option(str(axis), value, place) for value in values]
         for name in {name for _, options in axes[str(axis)] for name in options}:
             if name in setters:
                 raise UserError(f"{place}: {name} is set by both {setters[name]} and {axis}: remove one of them")
@@ -157,7 +157,7 @@ def _axes(raw: dict[str, Any], place: str) -> dict[str, list[AxisValue]]:
     return axes
 
 
-def _option(axis: str, value: object, place: str) -> AxisValue:
+def _read_option(axis: str, value: object, place: str) -> AxisValue:
     """Read a value of an axis: a value of that option, or a named bundle of options."""
     if isinstance(value, dict):
         if not isinstance(value.get("name"), (str, int, float)):
@@ -169,8 +169,8 @@ def _option(axis: str, value: object, place: str) -> AxisValue:
     return (", ".join(map(str, value)) if isinstance(value, list) else value), {axis: value}
 
 
-def _search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment:
-    ranges = _mapping(raw["search"], f"{place}: search")
+def _read_search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment:
+    ranges = _expect_mapping(raw["search"], f"{place}: search")
     check_known(ranges, FINETUNE_OPTIONS, f"{place}: search")
     if not ranges:
         raise UserError(f"{place}: search: expected at least one option, got none; e.g. lr: [5e-7, 5e-6, log]")

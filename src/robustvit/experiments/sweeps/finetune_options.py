@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _OUTPUT = frozenset({"at_inference", "out", "resume", "save_every"})  # output options do not change what a run does
 _OPTIONS = {one.name: one for one in options_of(finetune) if one.name not in _OUTPUT}
 FINETUNE_OPTIONS: tuple[str, ...] = tuple(_OPTIONS)
+_warn_once = cache(warn)  # not for every run
 
 
 def takes_whole_numbers(name: str) -> bool:
@@ -31,11 +32,7 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     """Return every option of finetune as a run uses it: with types, defaults and those of the recipe.
 
     The same run gives the same options, whatever their order or spelling, and whether or not defaults are given. Paths
-    are not changed. An option with the value None counts as not given.
-
-    Args:
-        given: options by their Python names.
-        place: name of their source for error messages.
+    are not changed. An option with the value None counts as not given. Error messages name ``place``, their source.
     """
     from jsonargparse import ArgumentError
 
@@ -46,9 +43,9 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     if "images" not in values:
         raise UserError(f"{place}: expected images, which every run needs: add it to the options of all runs")
     try:
-        found = _parser().parse_object(values).as_dict()
+        found = _make_parser().parse_object(values).as_dict()
     except ArgumentError as error:
-        raise UserError(f"{place}: {_complaint(str(error), values)}") from error
+        raise UserError(f"{place}: {_reword(str(error), values)}") from error
     found = {name: found[name] for name in FINETUNE_OPTIONS}
     used = settle_options(found)[1]
     if unfit := describe_unused_settings(found, used):
@@ -57,13 +54,7 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 @cache
-def _warn_once(line: str) -> None:
-    """Warn once, not for every run."""
-    warn(line)
-
-
-@cache
-def _parser() -> ArgumentParser:
+def _make_parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
@@ -76,7 +67,7 @@ def _unfold(name: str, value: object) -> object:
     return "no" if value is False and "no" in typing.get_args(_OPTIONS[name].type) else value
 
 
-def _complaint(message: str, values: Mapping[str, Any]) -> str:
+def _reword(message: str, values: Mapping[str, Any]) -> str:
     """Reword the message of jsonargparse in one line."""
     found = re.search(r'key "(\w+)"', message)
     if found is None or found[1] not in values:

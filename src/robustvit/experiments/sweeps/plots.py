@@ -34,9 +34,6 @@ def plot_sensitivity(results: str | Path, out: str | Path, x: str = "samples_per
         results: results.csv of a sweep.
         out: output file without suffix; a PNG and an SVG are written.
         x: option on the horizontal axis; logarithmic if its values differ by a factor of ten or more.
-
-    Returns:
-        The files.
     """
     rows = read_rows(results)
     numeric = numeric_axes(rows)

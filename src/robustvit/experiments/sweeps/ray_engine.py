@@ -86,7 +86,7 @@ class RayEngine:
         import ray
 
         if ray.is_initialized():
-            with _stopped_by_signals():
+            with _raise_stopped():
                 yield  # whoever started Ray stops it
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -100,7 +100,7 @@ class RayEngine:
             raise UserError(f"Ray cannot be reached {where}: {' '.join(str(error).split())}") from error
         try:
             self._check_room(ray.cluster_resources())
-            with _stopped_by_signals():
+            with _raise_stopped():
                 yield
         finally:
             ray.shutdown()
@@ -164,7 +164,7 @@ def _make_work(
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def _raise_stopped() -> Iterator[None]:
     """Raise Stopped with the signal: Ray exits with another code at SIGTERM, and does not pass the signal on."""
     stop = StopSignals()
     try:

@@ -86,7 +86,7 @@ def average_seeds(rows: Sequence[SweepRow]) -> list[SweepRow]:
         for measure in MEASURES:
             for side in SIDES:
                 values = [float(row[name]) for row in finished if row.get(name := f"{measure} {side}", "") != ""]
-                summary |= _spread(f"{measure} {side}", values)
+                summary |= _measure_spread(f"{measure} {side}", values)
         means.append(summary)
     return means
 
@@ -97,7 +97,7 @@ def shifted_measure(rows: Sequence[SweepRow]) -> str:
     return "mixed-rand" if old else "mixed-other"
 
 
-def _spread(name: str, values: Sequence[float]) -> SweepRow:
+def _measure_spread(name: str, values: Sequence[float]) -> SweepRow:
     row: SweepRow = {name: "", f"{name} sd": "", f"{name} low": "", f"{name} high": ""}
     if values:
         row[name] = float(np.mean(values))
@@ -118,19 +118,19 @@ def format_rows(rows: Sequence[SweepRow]) -> str:
     table = [[*axes, "seeds" if spread else "outcome", *shown]]
     for row in average_seeds(rows) if spread else rows:
         labels = [str(row[name]) for name in axes]
-        table.append([*labels, str(row[table[0][len(axes)]]), *(_cell(row, name, spread) for name in shown)])
+        table.append([*labels, str(row[table[0][len(axes)]]), *(_format_cell(row, name, spread) for name in shown)])
     legend = "before → after, change ± standard deviation over seeds [95 % t interval of the mean], in percent"
     if not spread:
         legend = "before → after, change [95 % CI over photos], in percent"
-    failed = [f"failed: {_label(row)}: {row['error']}" for row in rows if row[_OUTCOME] == "failed"]
+    failed = [f"failed: {_label_row(row)}: {row['error']}" for row in rows if row[_OUTCOME] == "failed"]
     return "\n".join([align(table), legend, *failed])
 
 
-def _label(row: SweepRow) -> str:
+def _label_row(row: SweepRow) -> str:
     return ", ".join([row["trial"], *(f"{name}={row[name]}" for name in varying([row]))])
 
 
-def _cell(row: SweepRow, measure: str, spread: bool) -> str:
+def _format_cell(row: SweepRow, measure: str, spread: bool) -> str:
     before, after, change = (row[f"{measure} {side}"] for side in SIDES)
     if "" in (before, after, change):
         return "–"
