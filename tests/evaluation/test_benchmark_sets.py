@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 
 from helpers import miniatures
 from robustvit.common.errors import UserError
-from robustvit.evaluation.sets import BENCHMARKS, benchmarks_named, check_head
+from robustvit.evaluation.on_sets.images import DiskImages, Preparation
+from robustvit.evaluation.sets import BENCHMARKS, check_head, find_benchmarks
 from robustvit.evaluation.sets.class_tables import (
     imagenet_subset,
     imagenet_wnids,
@@ -18,6 +21,7 @@ from robustvit.evaluation.sets.class_tables import (
     unique_imagenet_names,
 )
 from robustvit.evaluation.sets.table import SHORT_NAMES
+from robustvit.models.classifier import Preprocessing
 
 BOTH = ("paper", "standard")
 WRITERS = {
@@ -321,7 +325,7 @@ def test_imagenet_classes_come_from_timm():
 
 def test_sets_are_found_by_name():
     def names(wanted):
-        return [row.name for row in benchmarks_named(wanted)]
+        return [row.name for row in find_benchmarks(wanted)]
 
     assert names("imagenet-v2, objectnet") == ["imagenet-v2/matched-frequency", "objectnet"]
     assert names(["si-score", "si-score/size"]) == ["si-score/location", "si-score/rotation", "si-score/size"]
@@ -329,13 +333,13 @@ def test_sets_are_found_by_name():
     assert {part for whole in SHORT_NAMES.values() for part in whole} <= set(BENCHMARKS)
     assert all(name == row.name for name, row in BENCHMARKS.items())
     with pytest.raises(UserError, match=r"did you mean imagenet-sketch.*\? expected one of chexpert, .*waterbirds"):
-        benchmarks_named("imagenet-sketsh")
+        find_benchmarks("imagenet-sketsh")
     with pytest.raises(UserError, match="did you mean imagenet-a"):
-        benchmarks_named(["ImageNet_A"])
+        find_benchmarks(["ImageNet_A"])
     with pytest.raises(UserError, match=r"expected one of .*waterbirds"):
-        benchmarks_named("qqq")
+        find_benchmarks("qqq")
     with pytest.raises(UserError, match="got none"):
-        benchmarks_named([])
+        find_benchmarks([])
 
 
 def test_a_head_of_other_classes_is_refused():
@@ -345,3 +349,11 @@ def test_a_head_of_other_classes_is_refused():
         check_head(BENCHMARKS["imagenet-a"], 21841)
     with pytest.raises(UserError, match=r"own 2 classes, got one of 1000: finetune"):
         check_head(BENCHMARKS["waterbirds"], 1000)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_images_of_every_set_can_go_to_another_process(tmp_path, name):
+    draw = Image.effect_noise((40, 30), 50).convert("RGB")
+    images = DiskImages([], tmp_path, Preparation(BENCHMARKS[name], "standard", Preprocessing((24, 24))))
+    there = pickle.loads(pickle.dumps(images))  # noqa: S301  as spawned readers get them, on macOS and Windows
+    assert torch.equal(there.prepare(draw), images.prepare(draw))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from robustvit.common.intervals import Interval, mcnemar, paired_interval
-from robustvit.evaluation.classes.changes import RATE, ClassChange, Tally, class_changes
+from robustvit.evaluation.classes.changes import RATE, ClassChange, Tally, compare_classes
 from robustvit.evaluation.classes.record import summarize_changes
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 
@@ -69,7 +69,7 @@ def plain_interval(helped: int, harmed: int, count: int) -> tuple[float, float]:
 @pytest.mark.parametrize("seed", range(3))
 def test_changes_are_those_of_a_loop_over_images(seed):
     before, after = random_pair(seed)
-    found = class_changes(outcomes_of(before), outcomes_of(random.Random(seed).sample(after, len(after))), {1, 4})
+    found = compare_classes(outcomes_of(before), outcomes_of(random.Random(seed).sample(after, len(after))), {1, 4})
     names = sorted({row[1] for row in before})
     helped = dict.fromkeys(names, 0)
     harmed, count, right_before, right_after = (dict(helped) for _ in range(4))
@@ -127,14 +127,14 @@ def test_interval_of_a_class_covers_the_truth_in_95_of_100_samples(count):
 
 def test_changes_are_of_images_that_both_models_answered():
     before, after = random_pair(0, images=40)
-    found = class_changes(outcomes_of(before[:30]), outcomes_of(after[10:]))
+    found = compare_classes(outcomes_of(before[:30]), outcomes_of(after[10:]))
     assert found.before.count == sum(row.difference.count for row in found.classes) == 20
     assert all(row.seen is None for row in found.classes)
 
 
 def test_nothing_changed():
     before, _ = random_pair(0)
-    found = class_changes(outcomes_of(before), outcomes_of(before))
+    found = compare_classes(outcomes_of(before), outcomes_of(before))
     assert found.most_helped(5) == found.most_harmed(5) == []
     assert {row.adjusted_p for row in found.classes} == {1.0}
     assert Tally.of(found.classes) == Tally(12, 0, 0, 12, 0, 0)
@@ -164,7 +164,7 @@ def test_most_helped_and_harmed_are_ranked_by_change_then_by_images():
             new = "wrong" if helped <= number < helped + harmed else "right"
             before.append((f"{name}{number}", name, (0,), answers[old]))
             after.append((f"{name}{number}", name, (0,), answers[new]))
-    found = class_changes(outcomes_of(before), outcomes_of(after))
+    found = compare_classes(outcomes_of(before), outcomes_of(after))
     assert [row.name for row in found.classes] == ["b", "a", "c", "g", "e", "d", "f"]
     assert [row.name for row in found.most_helped(2)] == ["b", "a"]
     assert [row.name for row in found.most_harmed(9)] == ["f", "e", "d"]
@@ -180,7 +180,7 @@ def test_only_significant_classes_are_called_helped_or_harmed():
             before.append((f"{name}{number}", name, (0,), answers["wrong" if number < helped else "right"]))
             turned = "wrong" if helped <= number < helped + harmed else "right"
             after.append((f"{name}{number}", name, (0,), answers[turned]))
-    found = class_changes(outcomes_of(before), outcomes_of(after))
+    found = compare_classes(outcomes_of(before), outcomes_of(after))
     assert [row.name for row in found.most_helped(9, significant=True)] == ["up"]
     assert [row.name for row in found.most_harmed(9, significant=True)] == ["down"]
 
@@ -201,7 +201,7 @@ def test_labels_of_a_photo_that_turn_together_give_no_false_changes():
             outcomes_of([(name, name[-1], (0,), int(turn == other)) for name, turn in zip(names, turned, strict=True)])
             for other in (1, -1)
         ]
-        found = class_changes(*sides, photo_of=lambda name: name.partition(" ")[0])
+        found = compare_classes(*sides, photo_of=lambda name: name.partition(" ")[0])
         assert found.p is None
         assert found.difference.count == photos * labels
         together += not found.difference.low <= 0 <= found.difference.high
@@ -213,13 +213,13 @@ def test_labels_of_a_photo_that_turn_together_give_no_false_changes():
 
 def test_photos_of_one_label_each_have_the_interval_of_independent_answers():
     before, after = (outcomes_of(side) for side in random_pair(3))
-    plain, found = class_changes(before, after), class_changes(before, after, photo_of=str)
+    plain, found = compare_classes(before, after), compare_classes(before, after, photo_of=str)
     for name in ("mean", "low", "high", "count"):
         assert getattr(found.difference, name) == pytest.approx(getattr(plain.difference, name), abs=1e-12)
 
 
 def test_the_sentence_says_what_is_counted():
     rows, _ = random_pair(0)
-    found = class_changes(outcomes_of(rows), outcomes_of(rows))
+    found = compare_classes(outcomes_of(rows), outcomes_of(rows))
     assert "on all 300 labels the model" in summarize_changes(found, "recall", "label")
     assert "on all 300 images the model" in summarize_changes(found)

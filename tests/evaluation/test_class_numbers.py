@@ -14,8 +14,7 @@ from plain.metrics import slow_balanced_accuracy, slow_precisions, slow_recalls
 from robustvit import UserError, evaluate, finetune, report
 from robustvit.cli.json_output import document
 from robustvit.common.verdict import read_verdict, write_verdict
-from robustvit.evaluation.class_numbers import MOST_CONFUSIONS, class_numbers
-from robustvit.evaluation.class_page import render_class_numbers
+from robustvit.evaluation.class_numbers import MOST_CONFUSIONS, class_numbers, render_class_numbers
 from robustvit.evaluation.deciding_metric import say_sizes
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_title, predictions_of
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped

@@ -24,7 +24,6 @@ from robustvit.common.pictures import jpeg_url, overlay
 from robustvit.common.wording import signed, with_minus
 from robustvit.data.datasets import enlarged, evaluation_transform
 from robustvit.data.read_photos import read_photo
-from robustvit.evaluation.classes.pictures import classes_of_answer
 from robustvit.evaluation.on_sets import loop
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, SubsetAnswers
@@ -410,9 +409,9 @@ def test_a_photo_of_two_classes_and_photos_of_none_are_refused(own, tmp_path):
 
 
 def test_an_answer_stands_for_classes_of_the_head():
-    assert classes_of_answer(AllClasses(), 7) == [7]
+    assert AllClasses().classes_of(7) == [7]
     subset = imagenet_subset("a")
-    assert classes_of_answer(SubsetAnswers(subset), 7) == [subset[7]]
+    assert SubsetAnswers(subset).classes_of(7) == [subset[7]]
     grouped = MemberMaxima({"a": (3, 4), "b": (9,)})
-    assert classes_of_answer(grouped, 0) == [3, 4]
-    assert len(classes_of_answer(grouped, 2)) == 997
+    assert grouped.classes_of(0) == [3, 4]
+    assert len(grouped.classes_of(2)) == 997

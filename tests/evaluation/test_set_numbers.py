@@ -15,8 +15,15 @@ from plain.metrics import slow_auroc, slow_average_precision, slow_balanced_accu
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval, independent_difference, mean_interval
 from robustvit.evaluation.calibration import calibration_change, calibration_error
-from robustvit.evaluation.on_sets.by_class import compare_set_metrics, set_confusions, set_metrics, set_precisions
-from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, set_numbers
+from robustvit.evaluation.on_sets.numbers import (
+    accuracies_by,
+    compare_outcomes,
+    compare_set_metrics,
+    set_confusions,
+    set_metrics,
+    set_numbers,
+    set_precisions,
+)
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 from robustvit.evaluation.sets import Sample
 

@@ -10,7 +10,7 @@ from torch import nn
 from helpers.small_models import SIZE
 from robustvit.common.intervals import Interval
 from robustvit.evaluation import traded_shortcuts
-from robustvit.evaluation.measuring import spread
+from robustvit.evaluation.measuring import draw_indices
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.pulls import RISE, cost_rises, risen_costs
 from robustvit.evaluation.traded_shortcuts import describe_trade, other_costs
@@ -119,8 +119,8 @@ def test_the_line_says_whether_backgrounds_gained():
 
 @pytest.mark.parametrize("count", [0, 30, 50, 51, 60, 101, 201, 400])
 def test_what_is_asked_first_is_as_many_as_said_and_of_all_classes_though_they_alternate(count):
-    found = spread(range(count), 50)
+    found = draw_indices(range(count), 50)
     assert len(found) == len(set(found)) == min(50, count)
-    assert found == sorted(found) == spread(range(count), 50)
+    assert found == sorted(found) == draw_indices(range(count), 50)
     for classes in (2, 3, 4, 8)[: 4 * (count > 0)]:
         assert {index % classes for index in found} == set(range(classes))

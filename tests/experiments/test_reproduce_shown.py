@@ -14,9 +14,9 @@ from helpers.reproductions import write_imagenet_s
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval
 from robustvit.data.manifest import MaskRecord, write_manifest
+from robustvit.evaluation.records.described import RunSetting, setting_of
 from robustvit.evaluation.records.record import Record, write_record
 from robustvit.evaluation.records.reported import REPORTED, reported_table
-from robustvit.evaluation.records.setting import RunSetting, setting_of
 from robustvit.evaluation.records.table import table
 from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.experiments.paper.imagenet_s import find_imagenet_s

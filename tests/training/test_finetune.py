@@ -183,7 +183,7 @@ def test_measuring_takes_small_batches_where_training_does(tmp_path, model_folde
         sizes.append(settings.batch_size)
         return measure(model, photos, settings, **options)
 
-    monkeypatch.setattr("robustvit.training.run.measure_model", seen)
+    monkeypatch.setattr("robustvit.training.run.measure", seen)
     for batch_size in (1, 16):
         options = FAST | {"epochs": 1, "batch_size": batch_size, "out": str(tmp_path / str(batch_size))}
         finetune(model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), **options)

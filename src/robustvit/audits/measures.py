@@ -18,8 +18,8 @@ from robustvit.data.cached_photos import CachedLabels, CachedPhotos
 from robustvit.data.datasets import SwappedPhotos
 from robustvit.data.swaps import boxed_background, no_foreground, only_foreground, tiled_background
 from robustvit.evaluation.asking import Asking
-from robustvit.evaluation.label_measures import measure_model
 from robustvit.evaluation.map_scores import MAP_SCORES, pointing_hit
+from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.explanation.attention.interception import evaluating
@@ -73,7 +73,7 @@ def audit_photos(
     ``variants``, of ``VARIANTS``.
     """
     settings = replace(settings, scores={**MAP_SCORES, "pointing": pointing_hit})
-    measured = measure_model(model, photos, settings, device=model.mean.device)
+    measured = measure(model, photos, settings, device=model.mean.device)
     found = [AuditedPhoto(one, dict(one.values)) for one in measured]
     for index, photo in enumerate(found):
         _add_differences(photo.values)

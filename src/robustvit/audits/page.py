@@ -15,7 +15,7 @@ from robustvit.audits.record import AUDIT_KIND, metric_titles
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
 from robustvit.data.region_decisions import SHORTCUTS_KIND
-from robustvit.evaluation.class_page import render_class_numbers
+from robustvit.evaluation.class_numbers import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.group_report import read_groups
 from robustvit.evaluation.measured_intervals import measure_name

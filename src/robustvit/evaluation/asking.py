@@ -1,4 +1,4 @@
-"""How a model is asked about images: for logits, relevance or features. A subclass can remember what was answered."""
+"""Ask a model about images: for logits, relevance or features. A subclass can remember the answers."""
 
 from __future__ import annotations
 

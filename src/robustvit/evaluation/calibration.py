@@ -17,12 +17,8 @@ _RESAMPLES = 200
 def calibration_error(confidence: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
     """Compute the expected calibration error (Guo et al. 2017) in 15 equal bins of confidence.
 
-    The interval is the basic bootstrap's, which removes the upward bias of resampling, cut off at 0.
-
-    Args:
-        confidence: of each answer, ``(N,)`` in [0, 1].
-        right: whether it is right, ``(N,)`` bool.
-        seed: of the bootstrap.
+    The interval is the basic bootstrap's, which removes the upward bias of resampling, cut off at 0. ``confidence`` is
+    that of each answer, ``(N,)`` in [0, 1], and ``right`` is ``(N,)`` bool.
     """
     error = _error(confidence, right)
     mean, low, high = _bootstrap(error, len(confidence), seed)
@@ -38,7 +34,7 @@ def calibration_change(
 ) -> Interval:
     """Compute ``after - before`` of the calibration error on the same photos; the bootstrap keeps pairs together.
 
-    As few photos make the error of a calibrated model too high, the interval may lie beside the change; it is then
+    Few photos make the error of a calibrated model too high, so the interval may not include the change; it is then
     extended to it.
     """
     old, new = _error(confidence_before, right_before), _error(confidence, right)

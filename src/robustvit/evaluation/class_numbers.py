@@ -1,15 +1,18 @@
-"""Numbers beyond one accuracy: metrics over classes, recall and precision of each, confusions, calibration."""
+"""Numbers by class, also as HTML: metrics over classes, recall and precision of each, confusions, calibration."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from robustvit.common.derived_intervals import derived_difference, derived_interval
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
+from robustvit.common.pages import page_template
 from robustvit.evaluation.calibration import calibration_change, calibration_error
 from robustvit.evaluation.measured_intervals import derive_metric
 from robustvit.evaluation.metrics import ACCURACY, METRICS, OF_LABELS
@@ -18,11 +21,11 @@ from robustvit.evaluation.photo_measures import PhotoMeasure
 MOST_CLASSES = 30  # in a whole matrix of confusions; of more classes only the most frequent confusions are kept
 MOST_CONFUSIONS = 30
 CALIBRATION = "calibration-error"
-CALIBRATION_TITLE = "calibration error (ECE)"
-CALIBRATION_MEANING = (
-    "the mean distance between how sure the model is of its answer and how often such answers are right, over 15 equal "
-    "bins of confidence; 0 is best"
-)
+_TITLES = {name: metric.title for name, metric in METRICS.items()} | {CALIBRATION: "calibration error (ECE)"}
+_MEANINGS = {name: metric.meaning for name, metric in METRICS.items()} | {
+    CALIBRATION: "the mean distance between how sure the model is of its answer and how often such answers are right, "
+    "over 15 equal bins of confidence; 0 is best"
+}
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,12 @@ class OfClass:
     Attributes:
         name: of the class.
         photos: number of its photos.
-        answers: number of photos that were answered as this class.
+        answers: number of photos that are answered as this class.
         recall: share of its photos that are answered right.
-        precision: share of its answers that are right; None if there is none.
-        change: of the recall against the baseline, paired; None without one.
+        precision: share of its answers that are right; None if there are none.
+        change: of the recall against the baseline, paired; None without a baseline.
         average_precision: of a multi-label model, the area under precision and recall; None for others.
-        average_precision_change: of it against the baseline, paired; None without one.
+        average_precision_change: against the baseline, paired; None without a baseline.
     """
 
     name: str
@@ -61,11 +64,11 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ClassNumbers:
-    """What a model says of the classes that the photos have.
+    """A model's answers to photos, by class.
 
     Attributes:
-        metrics: by name in ``METRICS`` without accuracy, and ``calibration-error``; those that exist.
-        changes: of these against the baseline, paired; empty without one.
+        metrics: those of ``METRICS`` that exist, without accuracy, and ``calibration-error``.
+        changes: of these against the baseline, paired; empty without a baseline.
         classes: in the order of the head.
         confusions: the most frequent ones, at most ``MOST_CONFUSIONS``, the most frequent first.
         kinds: number of different confusions.
@@ -83,23 +86,10 @@ class ClassNumbers:
     @property
     def lines(self) -> list[str]:
         """The metrics as lines of text."""
-        found = []
-        for name, value in self.metrics.items():
-            row = f"  {metric_title(name):<58}{value.percent()}"
-            if name in self.changes:
-                row += f"   change {self.changes[name].points('')}"
-            found.append(row)
-        return found
-
-
-def metric_title(name: str) -> str:
-    """Return the title of a metric or of the calibration error."""
-    return METRICS[name].title if name in METRICS else CALIBRATION_TITLE
-
-
-def metric_meaning(name: str) -> str:
-    """Return in one sentence what a metric or the calibration error is."""
-    return METRICS[name].meaning if name in METRICS else CALIBRATION_MEANING
+        changes = {name: f"   change {change.points('')}" for name, change in self.changes.items()}
+        return [
+            f"  {_TITLES[name]:<58}{value.percent()}{changes.get(name, '')}" for name, value in self.metrics.items()
+        ]
 
 
 def class_numbers(
@@ -118,25 +108,19 @@ def class_numbers(
     if not results:
         return None
     old = None if before is None else [one for one in before if one.label is not None]
-    metrics, changes = _metrics(results, old)
-    labels = np.array([one.label for one in results])
-    answers = np.array([one.predicted for one in results])
+    metrics, changes = _measure_metrics(results, old)
+    labels, answers = np.array([one.label for one in results]), np.array([one.predicted for one in results])
+    was = None if old is None else np.array([one.predicted for one in old])
     known = sorted(set(labels.tolist()))
-    rows = [_of_class(label, name_of(label), labels, answers) for label in known]
-    if old is not None:
-        was = np.array([one.predicted for one in old])
-        rows = [
-            replace(row, change=_change(label, labels, was, answers)) for label, row in zip(known, rows, strict=True)
-        ]
     wrong = Counter((a, b) for a, b in zip(labels.tolist(), answers.tolist(), strict=True) if a != b)
     ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:MOST_CONFUSIONS]
     return ClassNumbers(
         metrics,
         changes,
-        tuple(rows),
+        tuple(_describe_class(name_of(n), labels == n, answers == n, None if was is None else was == n) for n in known),
         tuple(Confusion(name_of(label), name_of(answer), count) for (label, answer), count in ranked),
         len(wrong),
-        _matrix(known, labels, answers) if len(known) <= MOST_CLASSES else None,
+        _count_matrix(known, labels, answers) if len(known) <= MOST_CLASSES else None,
     )
 
 
@@ -145,25 +129,25 @@ def _numbers_of_labels(
 ) -> ClassNumbers | None:
     """Compute the numbers of a multi-label model; a class is answered if it scores above one half."""
     metrics, changes = _derive(OF_LABELS, results, before)
-    labels = sorted({label for one in results for label in one.labels or ()})
-    return ClassNumbers(metrics, changes, tuple(_of_label(n, name_of(n), results, before) for n in labels), (), 0, None)
+    rows = []
+    for label in sorted({label for one in results for label in one.labels or ()}):
+        own = np.array([label in (one.labels or ()) for one in results])
+        said = np.array([one.scores[label] > 0.5 for one in results])
+        was = None if before is None else np.array([one.scores[label] > 0.5 for one in before])
+        ranked, moved = (found.get(OF_LABELS[0]) for found in _derive(OF_LABELS[:1], results, before, only=[label]))
+        row = _describe_class(name_of(label), own, said, was)
+        rows.append(replace(row, average_precision=ranked, average_precision_change=moved))
+    return ClassNumbers(metrics, changes, tuple(rows), (), 0, None)
 
 
-def _of_label(label: int, name: str, results: Sequence[PhotoMeasure], before: Sequence[PhotoMeasure] | None) -> OfClass:
-    """Return the numbers of one class of a multi-label model."""
-    own = np.array([label in (one.labels or ()) for one in results])
-    said = np.array([one.scores[label] > 0.5 for one in results])
-    change = None
-    if before is not None:
-        change = paired_difference(np.array([one.scores[label] > 0.5 for one in before])[own], said[own])
-    ranked, moved = _derive(OF_LABELS[:1], results, before, only=[label])
+def _describe_class(name: str, own: np.ndarray, said: np.ndarray, was: np.ndarray | None) -> OfClass:
+    """Describe a class by which photos are its own, and which are answered as it, now and before, ``(N,)`` bool."""
     precision = mean_interval(own[said]) if said.any() else None
-    counts, metric = (int(own.sum()), int(said.sum())), OF_LABELS[0]
-    found = mean_interval(said[own])
-    return OfClass(name, *counts, found, precision, change, ranked.get(metric), moved.get(metric))
+    change = None if was is None else paired_difference(was[own], said[own])
+    return OfClass(name, int(own.sum()), int(said.sum()), mean_interval(said[own]), precision, change)
 
 
-def _metrics(
+def _measure_metrics(
     results: Sequence[PhotoMeasure], old: Sequence[PhotoMeasure] | None
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """Return the metrics that exist, and their changes."""
@@ -202,21 +186,42 @@ def _confidence(results: Sequence[PhotoMeasure]) -> tuple[np.ndarray, np.ndarray
     return sure, np.array([one.predicted == one.label for one in results])
 
 
-def _of_class(label: int, name: str, labels: np.ndarray, answers: np.ndarray) -> OfClass:
-    own, said = labels == label, answers == label
-    precision = mean_interval(labels[said] == label) if said.any() else None
-    return OfClass(name, int(own.sum()), int(said.sum()), mean_interval(answers[own] == label), precision)
-
-
-def _change(label: int, labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Interval:
-    own = labels == label
-    return paired_difference(before[own] == label, after[own] == label)
-
-
-def _matrix(known: Sequence[int], labels: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, ...], ...]:
+def _count_matrix(known: Sequence[int], labels: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, ...], ...]:
     """Count answers by class; the last column counts answers that are not the class of any photo."""
     size = len(known)
     rows = np.searchsorted(known, labels)
     columns = np.where(np.isin(answers, known), np.searchsorted(known, answers), size)
     counts = np.bincount(rows * (size + 1) + columns, minlength=size * (size + 1)).reshape(size, size + 1)
     return tuple(tuple(row) for row in counts.tolist())
+
+
+def render_class_numbers(numbers: Mapping[str, Any], side: str, against: str, file: str) -> Markup:
+    """Return the numbers of each class as HTML.
+
+    Args:
+        numbers: of ``class_numbers``, as written to a file.
+        side: whose they are, such as "after".
+        against: what the changes are against, such as "original".
+        file: name of the file that holds all of them.
+    """
+    classes = numbers["classes"]
+    rows = classes
+    if len(classes) > MOST_CLASSES:
+        rows = sorted(classes, key=lambda row: (row["recall"]["mean"], -row["photos"], row["name"]))[:MOST_CLASSES]
+    page = page_template(__package__, "class_numbers.html.j2")
+    text = page.render(
+        numbers=numbers,
+        rows=rows,
+        hidden=len(classes) - len(rows),
+        photos=sum(row["photos"] for row in classes),
+        ranked=any(row.get("average_precision") for row in classes),
+        other=any(row[-1] for row in numbers["matrix"] or []),
+        titles=_TITLES,
+        meanings=_MEANINGS,
+        calibration=CALIBRATION,
+        side=side,
+        whose="guided model" if side == "after" else side,
+        against=against,
+        file=file,
+    )
+    return Markup(text)  # the template has escaped every value

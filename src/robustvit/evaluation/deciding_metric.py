@@ -1,4 +1,4 @@
-"""The metric that a verdict decides by: which a model and its photos can have, and what their classes say of it."""
+"""The metric that decides a verdict: which metrics a model and its photos allow, and notes on the sizes of classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEW = 20  # photos of a class: with fewer, average precision is too high by chan
 
 
 def metric_for(head: HeadKind, asked: MetricName) -> MetricName:
-    """Return what decides: as asked for, but for a multi-label model the mean average precision instead of accuracy."""
+    """Return the metric that decides: as asked for, except that mean average precision replaces accuracy for labels."""
     expect_one_of("--metric", asked, DECIDING)
     if head != "multi-label":
         return asked
@@ -57,10 +57,10 @@ def _check_groups(photos: Sequence[Photo]) -> None:
 
 
 def say_sizes(classes: Sequence[str | None], metric: str) -> list[str]:
-    """Show and return a line where the sizes of the classes matter to the metric.
+    """Show and return a line if the sizes of the classes matter to the metric.
 
-    It proposes balanced accuracy if accuracy would decide on classes of unequal size, and doubts the average precision
-    of few photos.
+    It proposes balanced accuracy if accuracy would decide on classes of unequal size, and doubts an average precision
+    over few photos.
     """
     counts = Counter(name for name in classes if name is not None)
     if len(counts) < 2:

@@ -60,8 +60,7 @@ def evaluate(
     if on is not None:
         from robustvit.evaluation.on_sets.command import evaluate_on
 
-        _refuse_rivals(inference)
-        _refuse_beside_sets(out, judging.metric)
+        _refuse_with_sets(inference, out, judging.metric)
         return evaluate_on(on, models, sets, running, own=photos, method=maps.relevance)
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
@@ -76,12 +75,9 @@ def evaluate(
     return evaluate_photos(PhotoRequest(models, photos, maps.relevance, judging, inference, running), out)
 
 
-def _refuse_rivals(inference: InferenceOptions) -> None:
+def _refuse_with_sets(inference: InferenceOptions, out: str | None, metric: str) -> None:
     if inference.at_inference is not None:
         raise UserError("expected no --at-inference with --on: it is measured on your own photos, --images FOLDER")
-
-
-def _refuse_beside_sets(out: str | None, metric: str) -> None:
     if out is not None:
         raise UserError("expected no --out with --on: results on sets go to the folder --records, a file each")
     if metric != "accuracy":

@@ -1,4 +1,4 @@
-"""A report of measures by group: what it holds, how it is shown, and how it is read from JSON."""
+"""A report of measures by group: its content, its text, and how it is read from JSON."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class GroupReport(Tabular):
         after: summary of the model; None without two groups that are large enough.
         before: summary of the baseline.
         changes: of worst, mean and weighted, with 95 % CIs.
-        notes: for the reader, such as photos that no group was known of.
+        notes: for the reader, such as the number of photos of no known group.
     """
 
     rows: tuple[GroupRow, ...]
@@ -92,11 +92,10 @@ class GroupReport(Tabular):
         width = max(len(row.group) for row in self.rows[:MOST_SHOWN])
         lines = ["by group, ordinary accuracy:"]
         for row in self.rows[:MOST_SHOWN]:
-            change = row.changes.get("ordinary")
-            told = f"   change {change.points('')}" if change else ""
-            lines.append(f"  {row.group:<{width}}  n {row.photos:>4}  {row.measures['ordinary'].percent()}{told}")
-        if more := len(self.rows) - MOST_SHOWN:
-            lines += [f"  and {pluralize(more, 'group')} with higher accuracy or fewer photos"] * (more > 0)
+            change = _describe_change(row.changes.get("ordinary"))
+            lines.append(f"  {row.group:<{width}}  n {row.photos:>4}  {row.measures['ordinary'].percent()}{change}")
+        if (more := len(self.rows) - MOST_SHOWN) > 0:
+            lines.append(f"  and {pluralize(more, 'group')} with higher accuracy or fewer photos")
         if self.after is not None:
             lines += self._summary_lines(self.after)
         return "\n".join([*lines, *self.notes])
@@ -108,17 +107,19 @@ class GroupReport(Tabular):
             "mean over groups": ("mean", found.mean),
             "weighted by the training photos": ("weighted", found.weighted),
         }
-        lines = []
-        for title, (name, value) in named.items():
-            if value is not None:
-                change = self.changes.get(name)
-                told = f"   change {change.points('')}" if change else ""
-                lines.append(f"  {title:<40}{value.percent()}{told}")
-        return lines
+        return [
+            f"  {title:<40}{value.percent()}{_describe_change(self.changes.get(name))}"
+            for title, (name, value) in named.items()
+            if value is not None
+        ]
+
+
+def _describe_change(change: Interval | None) -> str:
+    return f"   change {change.points('')}" if change else ""
 
 
 def read_groups(raw: Mapping[str, Any]) -> GroupReport:
-    """Read a report from what JSON has of it."""
+    """Read a report from its JSON."""
     try:
         rows = tuple(
             GroupRow(**row | {side: _intervals(row[side]) for side in ("measures", "before", "changes")})

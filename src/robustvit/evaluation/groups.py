@@ -10,7 +10,7 @@ from robustvit.common.wording import pluralize
 from robustvit.evaluation.group_report import GroupReport, GroupRow, GroupSummary
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 from robustvit.evaluation.photo_measures import PhotoMeasure
-from robustvit.evaluation.worst_group import MIN_GROUP
+from robustvit.evaluation.worst_group import MIN_GROUP, group_members, ordinary_answers
 
 _SHOWN = ("ordinary", "mixed-other", "unseen")
 
@@ -22,31 +22,27 @@ def report_groups(
 ) -> GroupReport | None:
     """Return measures by group; None if no photo has a group and a class.
 
-    Args:
-        after: measures of a model.
-        before: measures of the baseline, of the same photos in the same order.
-        training: number of training photos of each group, if known.
+    ``before`` are those of the baseline, of the same photos in the same order; ``training`` has the number of training
+    photos of each group, if known.
     """
-    positions: dict[str, list[int]] = {}
-    for index, one in enumerate(after):
-        if one.group is not None and "ordinary" in one.values:
-            positions.setdefault(one.group, []).append(index)
+    positions = group_members(after, "ordinary")
     if not positions:
         return None
-    rows = [_row(name, at, after, before, training) for name, at in positions.items()]
+    rows = [_make_row(name, at, after, before, training) for name, at in positions.items()]
     rows.sort(key=lambda row: (not row.fair, row.measures["ordinary"].mean, row.group))
     fair = [row.group for row in rows if row.fair]
-    sides: list[GroupSummary | None] = [None, None]
+    summaries: list[GroupSummary | None] = [None, None]
     changes: dict[str, Interval] = {}
     if len(fair) > 1:
-        answers = [_answers(side, [positions[name] for name in fair]) for side in (after, before) if side is not None]
+        sides = [side for side in (after, before) if side is not None]
+        answers = [[ordinary_answers(side, positions[name]) for name in fair] for side in sides]
         weights = [(training or {}).get(name, 0) for name in fair]
-        sides[: len(answers)] = [_summarise(fair, rights, weights) for rights in answers]
-        changes = _changes(answers[1], answers[0], weights) if before is not None else {}
-    return GroupReport(tuple(rows), sides[0], sides[1], changes, tuple(_notes(rows, after, training)))
+        summaries[: len(answers)] = [_summarise(fair, rights, weights) for rights in answers]
+        changes = _compare(answers[1], answers[0], weights) if before is not None else {}
+    return GroupReport(tuple(rows), summaries[0], summaries[1], changes, tuple(_notes(rows, after, training)))
 
 
-def _row(
+def _make_row(
     name: str,
     at: Sequence[int],
     after: Sequence[PhotoMeasure],
@@ -69,10 +65,6 @@ def _known(found: Mapping[str, Interval | None]) -> dict[str, Interval]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _answers(results: Sequence[PhotoMeasure], groups: Sequence[Sequence[int]]) -> list[list[float]]:
-    return [[results[index].values["ordinary"] for index in at] for at in groups]
-
-
 def _summarise(names: Sequence[str], rights: Sequence[Sequence[float]], weights: Sequence[int]) -> GroupSummary:
     parts = [mean_interval(group) for group in rights]
     lowest = min(range(len(parts)), key=lambda i: parts[i].mean)
@@ -85,7 +77,7 @@ def _summarise(names: Sequence[str], rights: Sequence[Sequence[float]], weights:
     )
 
 
-def _changes(
+def _compare(
     before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], weights: Sequence[int]
 ) -> dict[str, Interval]:
     parts = [paired_difference(old, new) for old, new in zip(before, after, strict=True)]

@@ -1,4 +1,4 @@
-"""Other shortcuts: how a model's answers change when a text, a frame, a colour cast or a file is put in."""
+"""Other shortcuts: how a model's answers change when a text, a frame, a colour cast or a file is put into photos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_MARK = 40_000_000  # pixels of a file to insert
 
 
 def text_mark(size: tuple[int, int], text: str, faint: bool = False) -> Tensor:
-    """Draw a text over the middle: RGBA ``(4, H, W)`` in [0, 1].
+    """Draw a text across the middle: RGBA ``(4, H, W)`` in [0, 1].
 
     It is white with a black rim, so that it stands out anywhere. With ``faint`` it is half-transparent and has no rim,
     as a watermark and as in ImageNet-W.
@@ -40,7 +40,7 @@ def text_mark(size: tuple[int, int], text: str, faint: bool = False) -> Tensor:
 
 
 def _font_for(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font, or where that lacks letters (it has little but English) matplotlib's."""
+    """Return Pillow's own font, or matplotlib's if that lacks letters (it has little but English)."""
     if not text.strip():
         raise UserError(f"expected --text with letters, got {text!r}")
     letters = [letter for letter in text if not letter.isspace()]
@@ -69,13 +69,13 @@ def file_mark(size: tuple[int, int], path: str | Path) -> Tensor:
     return TF.to_dtype(TF.pil_to_tensor(layer), torch.float32, scale=True)
 
 
-def laid_over(mark: Tensor) -> Insertion:
-    """Return the function that lays RGBA ``(4, H, W)`` over images."""
+def lay_over(mark: Tensor) -> Insertion:
+    """Return a function that lays RGBA ``(4, H, W)`` over images."""
     colour, opacity = mark[:3], mark[3:]
     return lambda images: images * (1 - opacity.to(images)) + (colour * opacity).to(images)
 
 
-def shuffled(mark: Tensor, seed: int = 0) -> Tensor:
+def shuffle_mark(mark: Tensor, seed: int = 0) -> Tensor:
     """Return a mark ``(4, H, W)`` with the pixels of its box out of order and its colours exchanged."""
     rows, columns = (mark[3] > 0).nonzero(as_tuple=True)
     if not len(rows):
@@ -88,7 +88,7 @@ def shuffled(mark: Tensor, seed: int = 0) -> Tensor:
     return changed
 
 
-def framed(images: Tensor, level: float | None = 0.0) -> Tensor:
+def add_frame(images: Tensor, level: float | None = 0.0) -> Tensor:
     """Draw a frame, 5 % of the frame's side wide: of a grey level, or of each photo's mean colour (None)."""
     wide = max(1, round(0.05 * images.shape[-1]))
     mean = images.mean(dim=(2, 3), keepdim=True).expand_as(images).clone()
@@ -97,7 +97,7 @@ def framed(images: Tensor, level: float | None = 0.0) -> Tensor:
     return inner
 
 
-def compressed(images: Tensor) -> Tensor:
+def compress(images: Tensor) -> Tensor:
     """Compress as JPEG of quality 10."""
     return TF.jpeg((images * 255).round().to(torch.uint8).cpu(), 10).to(images) / 255
 
@@ -110,7 +110,7 @@ WHOLE: dict[str, Insertion] = {
     "brighter": lambda images: (images * 1.5).clamp(max=1),
     "blurred": lambda images: TF.gaussian_blur(images, [9, 9], [2.0, 2.0]),
     "sharpened": lambda images: TF.adjust_sharpness(images, 4.0),
-    "JPEG of quality 10": compressed,
+    "JPEG of quality 10": compress,
 }
 """Changes of the whole photo."""
 WHOLE_KINDS = {"colour": ("grey", "red cast", "blue cast"), "light": ("darker", "brighter"),
@@ -134,9 +134,9 @@ def insertions(
     marks |= {Path(file).name: file_mark(size, file) for file in files}
     found: dict[str, Insertion] = {}
     for name in (one for one in artefacts if one in FRAMES):
-        found |= {name: partial(framed, level=FRAMES[name]), f"{name}{CONTROL}": partial(framed, level=None)}
+        found |= {name: partial(add_frame, level=FRAMES[name]), f"{name}{CONTROL}": partial(add_frame, level=None)}
     for name, mark in marks.items():
-        found |= {name: laid_over(mark), f"{name}{CONTROL}": laid_over(shuffled(mark))}
+        found |= {name: lay_over(mark), f"{name}{CONTROL}": lay_over(shuffle_mark(mark))}
     kept = {name: change for name, change in found.items() if controls or not name.endswith(CONTROL)}
     return kept | {name: WHOLE[name] for name in whole}
 

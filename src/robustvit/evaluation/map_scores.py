@@ -10,9 +10,9 @@ from robustvit.explanation.maps import energy_inside
 
 
 def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
-    """Mean IoU of object and background, ``(B,)``, with each map cut at its mean (the paper's segmentation test).
+    """Compute the mean IoU of object and background, ``(B,)``, with each map cut at its mean.
 
-    Arguments as in ``energy_inside``; soft masks are cut at 0.5.
+    It is that of the paper's segmentation test. Arguments as in ``energy_inside``; soft masks are cut at 0.5.
     """
     from torchmetrics.functional.segmentation import mean_iou  # seconds to import: only where maps are measured
 
@@ -21,7 +21,7 @@ def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def pointing_hit(maps: Tensor, masks: Tensor) -> Tensor:
-    """Whether a map's highest point lies on the object, ``(B,)``, 0 or 1 (the pointing game without a margin).
+    """Return whether a map's highest point lies on the object, ``(B,)``, 0 or 1 (the pointing game without a margin).
 
     Arguments as in ``energy_inside``; soft masks are cut at 0.5. The first of several equal points counts, and a map of
     zeros never hits.

@@ -9,35 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
-from robustvit.common.intervals import (
-    ClusteredAnswers,
-    Interval,
-    crossed_difference,
-    crossed_interval,
-    mean_interval,
-    paired_difference,
-)
+from robustvit.common.intervals import Interval, crossed_difference, crossed_interval, mean_interval, paired_difference
 from robustvit.evaluation.metrics import ACCURACY, DECIDING, METRICS, WORST_GROUP, Metric, Predictions
-from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
+from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure, Said, pair_values, swapped_answers
 from robustvit.evaluation.worst_group import worst_group_change, worst_group_interval
 
 ORDINARY = "ordinary"
-
-
-def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> ClusteredAnswers | None:
-    """Return the answers on one kind of swapped backgrounds; None if there are none.
-
-    Args:
-        results: measures of photos.
-        kind: such as ``mixed-rand``.
-    """
-    found = [
-        (result.is_right(one), index, one.donor)
-        for index, result in enumerate(results)
-        for one in result.swapped
-        if one.kind == kind
-    ]
-    return ClusteredAnswers(*map(list, zip(*found, strict=True))) if found else None
 
 
 def measure_name(metric: str, kind: str) -> str:
@@ -67,53 +44,49 @@ def predictions_of(
         kind: ``ordinary``, or a kind of swapped backgrounds; a photo's answers share its weight of 1.
         only: of a multi-label model, the classes that count; all that any of the photos shows if None.
     """
-    if any(result.labels is not None for result in results):
-        return _predictions_of_labels(results, kind, only)
-    rows = []
+    several = any(result.labels is not None for result in results)
+    rows: list[tuple[int, PhotoMeasure, Said, int, float]] = []
     for index, result in enumerate(results):
-        if result.label is not None:
-            own = [(result.predicted, result.scores, -1)] if kind == ORDINARY else [
-                (one.predicted, one.scores, one.donor) for one in result.swapped if one.kind == kind
-            ]  # fmt: skip
-            rows += [(index, result.label, *answer, 1 / len(own)) for answer in own]
+        if several or result.label is not None:
+            swapped = [(one, one.donor) for one in result.swapped if one.kind == kind]
+            own: Sequence[tuple[Said, int]] = [(result, -1)] if kind == ORDINARY else swapped
+            rows += [(index, result, *answer, 1 / len(own)) for answer in own]
     if not rows:
         return None
-    photos, labels, answers, scores, donors, weights = zip(*rows, strict=True)
-    classes, places = np.unique(labels, return_inverse=True)
+    photos, shown, answers, donors, weights = zip(*rows, strict=True)
+    found = (_predictions_of_labels if several else _predictions_of_classes)(shown, answers, only)
+    if found is None:
+        return None
+    lent = None if kind == ORDINARY else np.array(donors)
+    return replace(found, weights=np.array(weights), photos=np.array(photos), donors=lent)
+
+
+def _predictions_of_classes(
+    shown: Sequence[PhotoMeasure], answers: Sequence[Said], only: Sequence[int] | None
+) -> Predictions:
+    """Return answers, each to the photo at the same position, of a model of one class a photo."""
+    classes, places = np.unique([photo.label for photo in shown], return_inverse=True)
     known = {int(label): place for place, label in enumerate(classes)}
-    scored = all(known.keys() <= row.keys() for row in scores)
+    scored = all(known.keys() <= one.scores.keys() for one in answers)
     return Predictions(
         places.ravel(),
-        np.array([known.get(answer, -1) for answer in answers]),
-        np.array([[row[label] for label in known] for row in scores]) if scored else None,
-        weights=np.array(weights),
-        photos=np.array(photos),
-        donors=None if kind == ORDINARY else np.array(donors),
+        np.array([known.get(one.predicted, -1) for one in answers]),
+        np.array([[one.scores[label] for label in known] for one in answers]) if scored else None,
     )
 
 
 def _predictions_of_labels(
-    results: Sequence[PhotoMeasure], kind: str, only: Sequence[int] | None
+    shown: Sequence[PhotoMeasure], answers: Sequence[Said], only: Sequence[int] | None
 ) -> Predictions | None:
-    """Return the answers of a multi-label model, for the classes that any of the photos shows; see above."""
-    rows = []
-    for index, result in enumerate(results):
-        own = [(result.scores, -1)] if kind == ORDINARY else [
-            (one.scores, one.donor) for one in result.swapped if one.kind == kind
-        ]  # fmt: skip
-        rows += [(index, result.labels or [], *answer, 1 / len(own)) for answer in own]
-    classes = sorted({label for _, labels, *_ in rows for label in labels}) if only is None else list(only)
-    if not classes or not rows:
+    """Return answers, each to the photo at the same position, of a multi-label model; None if no class counts."""
+    classes = sorted({label for photo in shown for label in photo.labels or ()}) if only is None else list(only)
+    if not classes:
         return None
-    photos, labels, scores, donors, weights = zip(*rows, strict=True)
     return Predictions(
-        np.zeros(len(rows), dtype=int),
-        np.full(len(rows), -1),
-        np.array([[row[label] for label in classes] for row in scores]),
-        np.array([[label in own for label in classes] for own in labels]),
-        weights=np.array(weights),
-        photos=np.array(photos),
-        donors=None if kind == ORDINARY else np.array(donors),
+        np.zeros(len(answers), dtype=int),
+        np.full(len(answers), -1),
+        np.array([[one.scores[label] for label in classes] for one in answers]),
+        np.array([[label in (photo.labels or ()) for label in classes] for photo in shown]),
     )
 
 
@@ -131,7 +104,7 @@ def derive_metric(
 def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | None:
     """Return the mean of a measure over the photos that have it, with its 95 % CI; None if no photo has it.
 
-    Of a metric, see ``measure_name``, it is the number and its CI.
+    The measure may be a metric, see ``measure_name``.
     """
     metric, _, kind = name.rpartition("/")
     if metric == WORST_GROUP:
@@ -160,20 +133,14 @@ def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeas
     old, new = swapped_answers(before, name), swapped_answers(after, name)
     if old is not None and new is not None:
         return crossed_difference(old, new)
-    pairs = [
-        (b.values[name], a.values[name])
-        for b, a in zip(before, after, strict=True)
-        if name in b.values and name in a.values
-    ]
-    if not pairs:
-        return None
-    return paired_difference([b for b, _ in pairs], [a for _, a in pairs], shares=is_accuracy(name))
+    pairs = pair_values(before, after, name)
+    return paired_difference(*zip(*pairs, strict=True), shares=is_accuracy(name)) if pairs else None
 
 
 def shared_swaps(
     before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], kinds: Sequence[str]
 ) -> tuple[list[PhotoMeasure], list[PhotoMeasure]]:
-    """Return both measures of the same photos, without the swaps of photos that lack one of the kinds on a side."""
+    """Return both measures of the same photos, without the swaps of photos that lack a kind before or after."""
     both = [
         set(kinds) <= {one.kind for one in b.swapped} & {one.kind for one in a.swapped}
         for b, a in zip(before, after, strict=True)

@@ -1,15 +1,16 @@
-"""How a model is measured on photos, and its answers to them."""
+"""How a model is measured on photos: the settings, and the steps that photos of one class and of several share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from robustvit.common.devices import Share
 from robustvit.common.errors import UserError
@@ -17,14 +18,24 @@ from robustvit.common.progress import track
 from robustvit.common.signals import reading_processes
 from robustvit.data.backgrounds import Backgrounds, PastedPhotos, deal_backgrounds
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
-from robustvit.data.swaps import Swap
+from robustvit.data.photo import Photo
+from robustvit.data.several_labels import LabelledPhotos
+from robustvit.data.swaps import Swap, usable_background
 from robustvit.evaluation.asking import Asking
 from robustvit.evaluation.map_scores import MAP_SCORES, MapScores
-from robustvit.evaluation.photo_measures import UNSEEN, Swapped
+from robustvit.evaluation.photo_measures import UNSEEN, PhotoMeasure, Swapped
 
-FIRST_PHOTOS = 50  # of what may be stopped early: nothing is reported early, so this adds no false alarms
+FIRST_PHOTOS = 50  # where a question may stop early; nothing is reported early, so this adds no false alarms
 RUN_SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-other")  # mixed-rand reuses these predictions
 Answer = tuple[int, float, dict[int, float]]  # class, its probability, and scores of classes
+Plan = list[tuple[str, int, int]]  # kind of background, photo, and the photo that lends its background
+
+
+class Role(NamedTuple):
+    """Whether a photo's object can be put on other backgrounds, and whether it can lend its own."""
+
+    borrows: bool
+    lends: bool
 
 
 @dataclass(frozen=True)
@@ -64,10 +75,70 @@ class Measuring(ABC):
     settings: MeasureSettings
     device: str | torch.device
     share: Share
+    masks: str = "mask"  # where a batch holds the masks of its maps
 
     @abstractmethod
     def read(self, logits: Tensor) -> list[Answer]:
         """Return the answer that each row of logits is."""
+
+    @abstractmethod
+    def explain(self, batch: dict[str, Tensor]) -> tuple[Tensor, list[dict[str, float]]]:
+        """Return the logits, and for each photo the scores of its map; none without a mask."""
+
+    @abstractmethod
+    def role_of(self, photo: Photo, whole: bool, empty: bool, lends: bool) -> Role:
+        """Return what a photo can do in swaps.
+
+        Its object is ``whole`` if enough of it is seen; an ``empty`` photo shows none; it ``lends`` if its object is
+        whole and leaves enough background.
+        """
+
+    @abstractmethod
+    def plan_swaps(self, results: Sequence[PhotoMeasure], roles: Sequence[Role]) -> Plan:
+        """Choose which photos lend their background to which."""
+
+    def mix_swaps(self, results: Sequence[PhotoMeasure], roles: Sequence[Role]) -> None:  # noqa: B027
+        """Add kinds of swaps whose answers are drawn from those of other kinds; there are none by default."""
+
+    def measure_batch(self, photos: MaskedPhotos, batch: dict[str, Tensor]) -> list[tuple[PhotoMeasure, Role]]:
+        """Measure the photos of a batch on their own backgrounds; also what each can do in swaps."""
+        if self.settings.maps and (batch[self.masks] > 0.5).any():
+            logits, maps = self.explain(batch)
+        else:  # a map costs two more passes and is useless without a mask
+            logits = self.predict(batch["image"].to(self.device))
+            maps = [{} for _ in logits]
+        found = []
+        for i, (index, answer) in enumerate(zip(batch["index"].tolist(), self.read(logits), strict=True)):
+            photo, mask = photos.photos[index], batch["mask"][i]
+            predicted, probability, scores = answer
+            result = PhotoMeasure(
+                str(photo.image), photo.label, predicted, probability, group=photo.group, scores=scores
+            )
+            result.labels = list(photo.labels or ()) if isinstance(photos, LabelledPhotos) else None
+            if photo.label is not None or result.labels is not None:
+                result.values["ordinary"] = float(result.is_right(result))
+            result.values |= maps[i]
+            # ImageNet-9's rule: a foreground counts only if the crop keeps over half of its box.
+            whole = bool(batch["kept"][i] > 0.5) and bool(mask.any())
+            lends = whole and usable_background(mask > 0.5)
+            found.append((result, self.role_of(photo, whole, bool(batch["empty"][i]), lends)))
+        return found
+
+    def measure(self, photos: MaskedPhotos) -> list[PhotoMeasure]:
+        """Measure every photo on its own background, and those that can be swapped on others."""
+        rows: list[tuple[PhotoMeasure, Role]] = []
+        for batch in self.load(Subset(photos, self.share.of_items(range(len(photos)))), "measuring photos"):
+            rows += self.measure_batch(photos, batch)
+        joined = self.share.joined(rows)
+        results, roles = [result for result, _ in joined], [role for _, role in joined]
+        if self.settings.swaps > 0:
+            able = [index for index, role in enumerate(roles) if role.borrows]
+            for index, swap in self.answer_swaps(photos, self.plan_swaps(results, roles), able):
+                results[index].swapped.append(swap)
+            self.mix_swaps(results, roles)
+            for index in able:
+                results[index].rate_swaps()
+        return results
 
     def load(self, dataset: Dataset, title: str) -> Iterable[dict[str, Tensor]]:
         """Yield the batches of a dataset and show the progress."""
@@ -85,15 +156,10 @@ class Measuring(ABC):
             mine += self.read(self.predict(batch["image"].to(self.device)))
         return self.share.joined(mine)
 
-    def answer_swaps(
-        self, photos: MaskedPhotos, plan: Sequence[tuple[str, int, int]], able: Sequence[int]
-    ) -> list[tuple[int, Swapped]]:
+    def answer_swaps(self, photos: MaskedPhotos, plan: Plan, able: Sequence[int]) -> list[tuple[int, Swapped]]:
         """Return the answers to photos on other backgrounds, each with the photo's index.
 
-        Args:
-            photos: all photos.
-            plan: kind, photo, and the one that lends its background.
-            able: photos that are put on the backgrounds of ``unseen`` too, if the settings ask for them.
+        Those that are ``able`` are put on the backgrounds of ``unseen`` too, if the settings ask for them.
         """
         settings, planned = self.settings, list(plan)
         swapped = SwappedPhotos(photos, self.share.of_items([(index, donor) for _, index, donor in planned]))
@@ -108,10 +174,10 @@ class Measuring(ABC):
         return [(at, Swapped(kind, donor, *one)) for (kind, at, donor), one in zip(planned, answers, strict=True)]
 
 
-def spread(indices: Sequence[int], most: int) -> list[int]:
-    """Return exactly ``most`` of the indices, or all if there are fewer: always the same ones, drawn by chance.
+def draw_indices(indices: Sequence[int], most: int) -> list[int]:
+    """Return exactly ``most`` of the indices, or all if there are fewer: always the same ones, drawn at random.
 
-    Even steps would take one class only of photos whose classes alternate.
+    Even steps would take only one class of photos whose classes alternate.
     """
     drawn = np.random.default_rng(0).permutation(len(indices))[:most]
     return [indices[at] for at in sorted(drawn.tolist())]

@@ -1,4 +1,4 @@
-"""Metrics that count every class the same, or that rank by score: what each is, its number, and its slopes.
+"""Metrics that count every class the same, or that rank by score: their meaning, number and slopes.
 
 All are means over the classes that the photos have; another class of the model's head as an answer is wrong.
 """
@@ -17,11 +17,8 @@ from robustvit.common.options import MetricName
 MOST_SCORED = 100  # classes; photos of more classes have no scores, so that no file grows with photos times classes
 ACCURACY = "accuracy"
 WORST_GROUP = "worst-group"  # accuracy in the worst group; decides as a metric does, see ``worst_group``
-OF_LABELS: tuple[MetricName, ...] = (
-    "average-precision",
-    "auroc",
-    "macro-f1",
-)  # of photos with several classes; the first decides
+# Of photos with several classes; the first decides.
+OF_LABELS: tuple[MetricName, ...] = ("average-precision", "auroc", "macro-f1")
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,9 @@ class Metric:
     Attributes:
         name: in options and files.
         title: on pages.
-        meaning: what it is, in one sentence.
+        meaning: in one sentence.
         slopes: returns the number, and how fast it changes with the weight of each answer, ``(N,)``.
         needs_scores: whether it ranks photos by their scores; the others look at answers only.
-        higher_is_better: the direction.
     """
 
     name: str
@@ -78,11 +74,10 @@ class Metric:
     meaning: str
     slopes: Callable[[Predictions], tuple[float, np.ndarray]]
     needs_scores: bool = False
-    higher_is_better: bool = True
 
     @property
     def column(self) -> str:
-        """The name in columns of numbers."""
+        """The name as a column of numbers."""
         return self.name.replace("-", "_")
 
     def value(self, found: Predictions) -> float:
@@ -161,12 +156,9 @@ def average_precision(found: Predictions) -> tuple[float, np.ndarray]:
 
 
 def class_auroc(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the AUROC of one class and its slopes (DeLong et al. 1988); NaN if all or no photos show the class.
+    """Return the AUROC of a class and its slopes (DeLong et al. 1988); NaN if all or no photos show the class.
 
-    Args:
-        scores: ``(N,)``.
-        truth: ``(N,)`` bool.
-        weight: ``(N,)``.
+    Its scores, ``truth`` (bool) and weights are all ``(N,)``.
     """
     place, positive, negative = _masses(scores, truth, weight)
     shown, others = positive.sum(), negative.sum()
@@ -200,7 +192,7 @@ def class_average_precision(scores: np.ndarray, truth: np.ndarray, weight: np.nd
 
 
 def _masses(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the place of each photo's score among the distinct ones, lowest first, and their weights by truth."""
+    """Return the rank of each photo's score among the distinct scores, lowest first, and their weights by truth."""
     place = np.unique(scores, return_inverse=True)[1].ravel()
     size = int(place.max()) + 1
     return place, np.bincount(place, weight * truth, size), np.bincount(place, weight * ~truth, size)
@@ -252,6 +244,5 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
-DECIDING: dict[str, str] = {name: one.title for name, one in METRICS.items()} | {
-    WORST_GROUP: "accuracy in the worst group"
-}  # titles of everything that a verdict may decide by
+# Titles of everything that a verdict may decide by.
+DECIDING = {name: one.title for name, one in METRICS.items()} | {WORST_GROUP: "accuracy in the worst group"}

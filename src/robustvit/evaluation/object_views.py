@@ -15,16 +15,10 @@ MARGIN = 0.1  # of the box's longer side, on each side of the box
 _BLUR = 1 / 16  # standard deviation of the blur, as a share of the frame's shorter side
 
 
-def crop_to_object(images: Tensor, objects: Tensor, margin: float = MARGIN) -> Tensor:
-    """Crop each image to its object and enlarge the crop to the frame; the crop has the frame's shape.
+def crop_to_object(images: Tensor, objects: Tensor) -> Tensor:
+    """Crop images ``(B, 3, H, W)`` to their objects, with a margin, and enlarge the crops to the frame.
 
-    Args:
-        images: ``(B, 3, H, W)``.
-        objects: ``(B, 1, H, W)`` in [0, 1]; above 0.5 is the object.
-        margin: added on each side of the object's box, as a share of its longer side.
-
-    Returns:
-        ``(B, 3, H, W)``; an image without an object stays as it is.
+    Objects are ``(B, 1, H, W)``, above 0.5; crops have the frame's shape; an image without an object stays as it is.
     """
     height, width = images.shape[-2:]
     crops = []
@@ -33,7 +27,7 @@ def crop_to_object(images: Tensor, objects: Tensor, margin: float = MARGIN) -> T
         if box is None:
             crops.append(image)
             continue
-        top, left, bottom, right = crop_window(box, height, width, margin)
+        top, left, bottom, right = crop_window(box, height, width)
         cut = image[None, :, top:bottom, left:right]
         crops.append(F.interpolate(cut, size=(height, width), mode="bilinear", antialias=True)[0])
     return torch.stack(crops)

@@ -19,12 +19,11 @@ from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
 from robustvit.data.cached_photos import ReadOnce
 from robustvit.data.given_photos import PhotosToMeasure, find_photos_to_measure
 from robustvit.data.trained_photos import trained_groups, trained_shifts
-from robustvit.evaluation.class_losses import describe_lost_classes
+from robustvit.evaluation.class_notes import describe_lost_classes, doubt_answers
 from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.deciding_metric import check_metric, metric_for, say_sizes
-from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.groups import report_groups
-from robustvit.evaluation.label_measures import measure_model
+from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measured_intervals import measure_interval
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
@@ -42,16 +41,7 @@ from robustvit.models.options import ComparedModels
 
 @dataclass(frozen=True)
 class PhotoRequest:
-    """What ``evaluate`` was asked for on photos.
-
-    Attributes:
-        models: the model and its baseline.
-        photos: where they are.
-        relevance: method of the relevance maps.
-        judging: the verdict.
-        inference: what is measured without training.
-        running: device, batches and seed.
-    """
+    """The options of ``evaluate`` on photos; ``relevance`` is the method of the relevance maps."""
 
     models: ComparedModels
     photos: MeasuredPhotos
@@ -62,7 +52,7 @@ class PhotoRequest:
 
     @property
     def plan(self) -> RivalPlan | None:
-        """What the model is shown the object alone."""
+        """The rivals that are asked about the object alone."""
         plan = RivalPlan.of(self.inference.at_inference, self.inference.object_by, self.relevance)
         if plan is not None and plan.by == "masks" and self.photos.masks is None:
             raise UserError(
@@ -72,7 +62,7 @@ class PhotoRequest:
 
     @property
     def measuring(self) -> MeasureSettings:
-        """How models are measured."""
+        """The settings for measuring models."""
         return MeasureSettings(
             self.judging.swaps,
             self.running.seed,
@@ -112,7 +102,7 @@ class _Measuring:
         """Measure a model on every photo."""
         device = self.accelerator.device
         photos = self.read.seen_by(model)
-        return measure_model(model.to(device), photos, self.settings, device=device, accelerator=self.accelerator)
+        return measure(model.to(device), photos, self.settings, device=device, accelerator=self.accelerator)
 
     def ask_about_objects(
         self, model: Classifier, plain: list[PhotoMeasure], plan: RivalPlan | None, bar: RivalBar
@@ -131,23 +121,19 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
     chosen = find_photos_to_measure(request.photos, models, classifier)
     check_backgrounds(request.judging.backgrounds, [photo.image for photo in chosen.read.photos])
     metric = _settle_metric(request.judging.metric, classifier, chosen)
-    other = load_baseline(models, classifier)
-    if other is not None:
+    if (other := load_baseline(models, classifier)) is not None:
         check_method(method, other)
     measuring = _Measuring(chosen.read, request.measuring, make_accelerator(device=request.running.device))
     after = measuring.measure(classifier)
     chosen.notes.extend(doubt_answers([photo.class_name for photo in chosen.read.photos], after, classifier))
     before = None if other is None else measuring.measure(other)
     bar = _set_bar(request, after, metric, compared=before is not None)
-    verdict = None
-    if before is not None:
-        verdict = _judge(chosen, request.photos.include_trained, metric, bar, (before, after), classifier.name_of)
     found = Evaluation(
         str(models.model),
         str(request.photos.images),
         _summarize(after),
         after,
-        verdict,
+        None if before is None else _judge(request, chosen, bar, before, after, classifier.name_of),
         tuple(chosen.notes),
         report_groups(after, before, trained_groups(models.model)),
         measuring.ask_about_objects(other or classifier, before or after, plan, bar),
@@ -159,7 +145,7 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
 
 
 def _settle_metric(asked: MetricName, classifier: Classifier, chosen: PhotosToMeasure) -> MetricName:
-    """Return what decides; refuse a metric that these photos cannot have, and note sizes of classes that matter."""
+    """Return the metric that decides; refuse one that these photos cannot have, and note unequal sizes of classes."""
     metric, photos = metric_for(classifier.head_kind, asked), chosen.read.photos
     check_metric(metric, photos)
     chosen.notes.extend(say_sizes([photo.class_name for photo in photos if photo.labels is None], metric))
@@ -167,28 +153,27 @@ def _settle_metric(asked: MetricName, classifier: Classifier, chosen: PhotosToMe
 
 
 def _judge(
+    request: PhotoRequest,
     chosen: PhotosToMeasure,
-    include_trained: bool,
-    metric: MetricName,
     bar: RivalBar,
-    measured: Sequence[list[PhotoMeasure]],
+    before: list[PhotoMeasure],
+    after: list[PhotoMeasure],
     name_of: Callable[[int], str],
 ) -> Verdict:
-    """Compare the model with its baseline, which was ``measured`` first; the verdict names classes that lost."""
-    before, after = measured
+    """Compare the model with its baseline; the verdict names classes that lost."""
     decided = decide(
-        compare(before, after, metric),
+        compare(before, after, bar.metric),
         max_drop=bar.max_drop,
         notes=chosen.notes,
         trained_on=bar.trained_on,
-        metric=metric,
+        metric=bar.metric,
     )
     lost = describe_lost_classes(before, after, name_of)
-    return chosen.seen.judge(decided.saying(*lost), include_trained)
+    return chosen.seen.judge(decided.saying(*lost), request.photos.include_trained)
 
 
 def _set_bar(request: PhotoRequest, after: list[PhotoMeasure], metric: str, compared: bool) -> RivalBar:
-    """Return who is shown the object alone, the baseline if there is one, and what that has to beat."""
+    """Return who is shown the object alone, the baseline if there is one, and what it has to beat."""
     max_drop, shifts = request.judging.max_drop, trained_shifts(request.models.model)
     if compared:
         return RivalBar("the baseline", ("the model", after), max_drop, shifts, metric)

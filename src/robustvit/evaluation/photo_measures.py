@@ -1,14 +1,15 @@
-"""Measures of single photos: what a model answered to each, on its own and on other backgrounds, and their file."""
+"""Measures of single photos: a model's answers to each, on its own and on other backgrounds, and their file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
+from robustvit.common.intervals import ClusteredAnswers
 
 MEASURES: dict[str, str] = {
     "ordinary": "ordinary accuracy",
@@ -23,7 +24,7 @@ UNSEEN = "unseen"
 
 
 class Said(Protocol):
-    """What a model answered to a picture: a class, and scores as in ``PhotoMeasure``."""
+    """A model's answer to a picture: a class, and scores as in ``PhotoMeasure``."""
 
     @property
     def predicted(self) -> int: ...
@@ -74,7 +75,7 @@ class PhotoMeasure:
     labels: list[int] | None = None
 
     def is_right(self, answer: Said) -> bool:
-        """Whether an answer to this photo is right; of several labels, whether all of them are."""
+        """Return whether an answer to this photo is right; of several labels, whether all of them are."""
         if self.labels is None:
             return answer.predicted == self.label
         return self.read(answer) == tuple(sorted(self.labels))
@@ -90,6 +91,25 @@ class PhotoMeasure:
         for kind in dict.fromkeys(swap.kind for swap in self.swapped):
             right = [self.is_right(swap) for swap in self.swapped if swap.kind == kind]
             self.values[kind] = sum(right) / len(right)
+
+
+def pair_values(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> list[tuple[float, float]]:
+    """Return the values of a measure before and after, of the photos that have both."""
+    pairs = zip(before, after, strict=True)
+    return [(b.values[name], a.values[name]) for b, a in pairs if name in b.values and name in a.values]
+
+
+def swapped_answers(
+    results: Sequence[PhotoMeasure], kind: str, only: Iterable[int] | None = None
+) -> ClusteredAnswers | None:
+    """Return the answers on one kind of swapped backgrounds, of all photos or ``only`` some; None if there are none."""
+    found = [
+        (results[index].is_right(one), index, one.donor)
+        for index in (range(len(results)) if only is None else only)
+        for one in results[index].swapped
+        if one.kind == kind
+    ]
+    return ClusteredAnswers(*map(list, zip(*found, strict=True))) if found else None
 
 
 def write_measures(results: Sequence[PhotoMeasure], path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of answers when something is put into the photos: does it pull them to one class, does it cost more?"""
+"""How answers change when something is put into the photos: does it pull them to one class, does it cost more?"""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ RISE = 0.05
 
 @dataclass(frozen=True)
 class InsertedAnswers:
-    """What one insertion does to a model's answers.
+    """How an insertion changes a model's answers.
 
     Attributes:
         name: of the insertion.
         artefact: whether it adds something foreign, a text, a frame or a file; others change the whole photo.
-        control: what it is compared with: the control of an artefact; for a change of the whole photo, and an artefact
-            whose control turns most photos too, what is put in of another kind and pulls most to the same class; empty
-            if there is none.
+        control: name of the insertion that it is compared with: the control of an artefact; for a change of the whole
+            photo, and an artefact whose control turns most photos too, the insertion of another kind that pulls most
+            to the same class; empty if there is none.
         change: of accuracy, with a 95 % interval over photos.
         pulls_to: the class that gains most answers, -1 if none does.
         pull: share of photos of other classes, not taken for that class before, that are now, with its interval.
-        excess: the same less the pull of the control to that class, photo by photo; None without a control.
+        excess: the pull less that of the control to the same class, photo by photo; None without a control.
     """
 
     name: str
@@ -53,10 +53,10 @@ def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]
         said = np.array(answers[name])
         change = paired_difference((plain == truth).astype(float), (said == truth).astype(float))
         pulled_to, pull = _strongest_pull(plain, said, truth)
-        control = _control_of(name, answers, pulled_to, (plain != pulled_to) & (truth != pulled_to))
+        free = (plain != pulled_to) & (truth != pulled_to)
+        control = _control_of(name, answers, pulled_to, free)
         excess = None
         if control and pull is not None:
-            free = (plain != pulled_to) & (truth != pulled_to)
             both = [np.array(answers[key])[free] == pulled_to for key in (control, name)]
             excess = paired_difference(*(side.astype(float) for side in both))
         found.append(InsertedAnswers(name, name not in WHOLE, control, change, pulled_to, pull, excess))
@@ -66,15 +66,10 @@ def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]
 def risen_costs(
     before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
 ) -> dict[str, Interval]:
-    """Return the insertions that cost one model more than another, by more than ``RISE`` with the whole interval.
+    """Return the insertions that cost a model more than another, by more than ``RISE`` with the whole interval.
 
-    Args:
-        before: answers of the other model, see ``judge_insertions``.
-        after: answers of the model.
-        labels: class of each photo.
-
-    Returns:
-        By insertion, the paired difference of both costs: accuracy without it less accuracy with it.
+    The answers are as in ``judge_insertions``. What an insertion costs is the accuracy without it less the accuracy
+    with it; the result is the paired difference of both costs.
     """
     return {name: rise for name, rise in cost_rises(before, after, labels).items() if rise.low > RISE}
 
@@ -82,7 +77,7 @@ def risen_costs(
 def cost_rises(
     before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
 ) -> dict[str, Interval]:
-    """Return by insertion how much more it costs one model than another; arguments as in ``risen_costs``."""
+    """Return how much more each insertion costs one model than another; see ``risen_costs``."""
     truth = np.array(labels)
 
     def costs(answers: Mapping[str, Sequence[int]], name: str) -> np.ndarray:
@@ -93,10 +88,10 @@ def cost_rises(
 
 
 def _control_of(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int, free: np.ndarray) -> str:
-    """Return the answers that an insertion is compared with; empty if there are none.
+    """Return the name of the answers that an insertion is compared with; empty if there are none.
 
     A model may have learned not the shape of a text, but its black and white: then the control pulls as the artefact
-    does. If both turn most photos, the artefact is compared with what is put in of another kind.
+    does. If both turn most photos, the artefact is compared with insertions of another kind.
     """
 
     def pull(other: str) -> float:
@@ -112,7 +107,7 @@ def _control_of(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int,
 
 
 def _kind(name: str) -> str:
-    """Return what an insertion is a kind of: colour, light, detail, frame or text; a file is one of its own."""
+    """Return the kind of an insertion: colour, light, detail, frame or text; a file is a kind of its own."""
     if name in FRAMES:
         return "frame"
     if name.startswith(("text ", "faint text ")):

@@ -11,13 +11,13 @@ from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import next_step
 from robustvit.common.provenance import versions
-from robustvit.common.verdict import Verdict
+from robustvit.common.verdict import Comparison, Verdict
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.class_numbers import ClassNumbers
 from robustvit.evaluation.group_chart import save_groups
 from robustvit.evaluation.group_report import GroupReport
 from robustvit.evaluation.measured_intervals import measure_title
-from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.rival_results import RivalResults
 
 
@@ -61,24 +61,26 @@ class Evaluation(Tabular):
     def __str__(self) -> str:
         lines = [f"{self.model} on {pluralize(len(self.photos), 'photo')} of {self.images}"]
         for name, found in self.measures.items():
-            compared = self.verdict.of(name) if self.verdict else None
-            row = f"  {MEASURES[name]:<58}{found.percent()}"
-            if compared is not None:
-                row += f"   baseline {100 * compared.before.mean:.1f}, change {compared.difference.points('')}"
-                if compared.mcnemar_p is not None:
-                    row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
-            lines.append(row)
+            lines.append(_describe_measure(name, found, self.verdict.of(name) if self.verdict else None))
         if self.groups is not None:
             lines.append(str(self.groups))
         lines += self.by_class.lines if self.by_class else []
         for compared in self.verdict.comparisons if self.verdict else ():
             if "/" in compared.measure and not compared.measure.endswith("/ordinary"):  # a metric, which decides
-                lines.append(f"  {measure_title(compared.measure):<58}{compared.after.percent()}   baseline "
-                             f"{100 * compared.before.mean:.1f}, change {compared.difference.points('')}")  # fmt: skip
+                lines.append(_describe_measure(compared.measure, compared.after, compared))
         if self.verdict is not None:
             lines += [self.verdict.sentence, f"next: {next_step(self.verdict.outcome, elsewhere=True)}"]
         lines += [str(self.at_inference)] if self.at_inference else []
         return "\n".join(lines)
+
+
+def _describe_measure(name: str, found: Interval, compared: Comparison | None) -> str:
+    row = f"  {measure_title(name):<58}{found.percent()}"
+    if compared is not None:
+        row += f"   baseline {100 * compared.before.mean:.1f}, change {compared.difference.points('')}"
+        if compared.mcnemar_p is not None:
+            row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
+    return row
 
 
 def write_evaluation(found: Evaluation, path: Path, settings: Mapping[str, object]) -> None:

@@ -1,9 +1,10 @@
-"""What rivals that train nothing come to: their changes, their cost, and whether one of them wins."""
+"""The results of rivals that train nothing: their changes, their cost, and whether one of them wins."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from robustvit.common.verdict import Comparison
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.evaluation.measured_intervals import measure_name
-from robustvit.evaluation.measuring import MeasureSettings, spread
+from robustvit.evaluation.measuring import MeasureSettings, draw_indices
 from robustvit.evaluation.metrics import ACCURACY, DECIDING, WORST_GROUP
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.rivals import AVERAGED, RivalAnswers, RivalPlan, measure_rivals
@@ -50,7 +51,7 @@ class Rival:
 
     @property
     def words(self) -> str:
-        """What is done, in words."""
+        """The view of the photo in words."""
         view = _VIEWS[self.name.removesuffix(AVERAGED)]
         return f"{view}, averaged with the whole photo" if self.name.endswith(AVERAGED) else view
 
@@ -131,7 +132,7 @@ class RivalBar:
     metric: str = ACCURACY
 
     def on(self, photos: Sequence[int]) -> RivalBar:
-        """The same on some of the photos."""
+        """Return the same bar on some of the photos."""
         return replace(self, instead=self.instead and (self.instead[0], [self.instead[1][at] for at in photos]))
 
 
@@ -146,7 +147,7 @@ def ask_about_objects(
 ) -> RivalResults | None:
     """Measure a model's rivals on the backgrounds of ``plain`` and judge them; arguments as in ``measure_rivals``.
 
-    None without a plan, and for heads of several labels at once, whose answers are not a single class.
+    None without a plan, and for multi-label models, whose answers are not a single class.
     """
     if plan is None:
         return None
@@ -154,34 +155,35 @@ def ask_about_objects(
         warn("--at-inference is left out: it is for models of one class a photo")
         return None
 
-    def measured(only: Sequence[int]) -> RivalAnswers:
-        device = model.mean.device
-        return measure_rivals(
-            model, photos, plain, plan, settings, device=device, accelerator=accelerator, only=only
-        )  # fmt: skip
-
     every = range(len(plain))
-    first = every if plan.first is None else spread(every, plan.first)
-    said, rest = measured(first), sorted({*every} - {*first})
-    if not rest:
-        return judge_rivals(plain, said, plan, bar)
-    if not _is_ahead(said, [(bar.instead or ("", plain))[1][at] for at in first], bar):
-        found = judge_rivals([plain[at] for at in first], said, plan, bar.on(first))
-        shown = (
-            f"Asked about {len(first)} of {len(plain)} photos{'' if found.left_out else ': none is ahead on these'}."
-        )
-        whole = f"--at-inference {','.join(plan.kinds)} asks about all."
-        return replace(found, winner="", left_out=" ".join(filter(None, (shown, found.left_out, whole))))
-    order, more = [*first, *rest], measured(rest)
-    both = {name: [one for _, one in sorted(zip(order, said[name] + more[name], strict=True), key=lambda row: row[0])]
-            for name in plan.names}  # fmt: skip
-    return judge_rivals(plain, both, plan, bar)
+    first = every if plan.first is None else draw_indices(every, plan.first)
+    ask = partial(
+        measure_rivals, model, photos, plain, plan, settings, device=model.mean.device, accelerator=accelerator
+    )
+    said, rest = ask(only=first), sorted({*every} - {*first})
+    if rest and not _is_ahead(said, [(bar.instead or ("", plain))[1][at] for at in first], bar):
+        return _judge_first(plain, first, said, plan, bar)
+    if rest:
+        more = ask(only=rest)
+        order = sorted(every, key=[*first, *rest].__getitem__)
+        said = {name: [(said[name] + more[name])[at] for at in order] for name in plan.names}
+    return judge_rivals(plain, said, plan, bar)
+
+
+def _judge_first(
+    plain: Sequence[PhotoMeasure], first: Sequence[int], said: RivalAnswers, plan: RivalPlan, bar: RivalBar
+) -> RivalResults:
+    """Judge rivals that are not ahead on the first photos, by these alone."""
+    found = judge_rivals([plain[at] for at in first], said, plan, bar.on(first))
+    shown = f"Asked about {len(first)} of {len(plain)} photos{'' if found.left_out else ': none is ahead on these'}."
+    whole = f"--at-inference {','.join(plan.kinds)} asks about all."
+    return replace(found, winner="", left_out=" ".join(filter(None, (shown, found.left_out, whole))))
 
 
 def _is_ahead(said: RivalAnswers, other: Sequence[PhotoMeasure], bar: RivalBar) -> bool:
-    """Whether some rival's measured gain is above zero, and its measured loss of ordinary accuracy is allowed.
+    """Return whether a rival's measured gain is above zero, and its measured loss of ordinary accuracy is allowed.
 
-    It may be where these photos are too few of each group to have a worst one.
+    True also if these photos are too few of each group to have a worst group.
     """
     for answers in said.values():
         changes = {one.measure: one.difference.mean for one in compare(other, answers, bar.metric)}
@@ -199,16 +201,10 @@ def _is_ahead(said: RivalAnswers, other: Sequence[PhotoMeasure], bar: RivalBar) 
 def judge_rivals(
     plain: Sequence[PhotoMeasure], answers: RivalAnswers, plan: RivalPlan, bar: RivalBar | None = None
 ) -> RivalResults:
-    """Compare rivals with the model as it is, and look for one that beats the model that would be used instead.
+    """Compare rivals with the model as it is, ``plain``, and look for one that beats what would be used instead.
 
     A rival wins if the change of the deciding measure excludes zero and ordinary accuracy does not surely fall by more
     than is allowed (``outcome_of``), with intervals that hold for all rivals together (``for_several``).
-
-    Args:
-        plain: measures of the model as it is, on the backgrounds that the rivals were measured on.
-        answers: of ``measure_rivals``.
-        plan: as there.
-        bar: what they have to beat.
     """
     bar = bar or RivalBar()
     rivals = tuple(Rival(name, plan.passes(name), compare(plain, answers[name])) for name in plan.names)

@@ -1,13 +1,12 @@
-"""What trains nothing: asking a model about the object alone, cropped or without its background.
+"""Rivals that train nothing: asking a model about the object alone, cropped or without its background.
 
-They are rivals of finetuning, so they are measured on the same photos and backgrounds, photo by photo.
+They compete with finetuning, so they are measured on the same photos and backgrounds, photo by photo.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import torch
 from accelerate import Accelerator
@@ -66,7 +65,7 @@ class RivalPlan:
 
     @property
     def names(self) -> list[str]:
-        """Every rival, each kind alone and averaged."""
+        """Names of the rivals: each kind alone and averaged."""
         return [name for kind in self.kinds for name in (kind, kind + AVERAGED)]
 
     def passes(self, name: str) -> int:
@@ -99,41 +98,37 @@ def measure_rivals(
 ) -> RivalAnswers:
     """Measure rivals on the photos, and on the backgrounds that the model itself was measured on.
 
-    Args:
-        model: a ``Classifier``, already on ``device``.
-        photos: those of ``plain``, transformed without randomness.
-        plain: measures of the model as it is; their swaps are repeated. See ``fewer_swaps``.
-        plan: the rivals.
-        settings: ``backgrounds``, ``batch_size`` and ``workers`` of these count.
-        device: where the model is.
-        accelerator: its processes share the photos.
-        only: photos that are measured; all if None.
-
-    Returns:
-        By rival, measures of these photos as ``measure`` returns them, without those of maps.
+    Returns for each rival what ``measure`` returns, without scores of maps. The swaps of ``plain``, measures of the
+    model as it is, are repeated (see ``fewer_swaps``). Of the settings, ``backgrounds``, ``batch_size`` and ``workers``
+    count. ``only`` says which photos are measured, all if None. Other arguments are as in ``measure``.
     """
     share, measured = Share.of(accelerator), range(len(plain)) if only is None else only
-    swaps = dict.fromkeys((one.kind == UNSEEN, at, one.donor) for at in measured for one in plain[at].swapped)
-    parts = [[one for one in swaps if one[0] is unseen] for unseen in (False, True)]
-    datasets: list[tuple[Sequence[_Picture], Callable[[Sequence[_Picture]], Dataset]]] = [
-        ([(False, index, -1) for index in measured], lambda some: Subset(photos, [at for _, at, _ in some])),
-        (parts[0], lambda some: SwappedPhotos(photos, [one[1:] for one in some])),
-    ]
-    if parts[1]:
-        others = Backgrounds(str(settings.backgrounds), photos.preprocessing)
-        datasets.append((parts[1], lambda some: PastedPhotos(photos, others, [one[1:] for one in some])))
     said: dict[_Picture, dict[str, TopAnswer]] = {}
     with evaluating(model):
-        for pictures, make in datasets:
-            mine = share.of_items(pictures)
-            loader = DataLoader(make(mine), settings.batch_size, **reading_processes(settings.workers))
-            batches = (
-                _answer(model, plan, batch, device, settings.asking)
-                for batch in track(loader, "measuring at inference")
-            )
-            answers = share.joined(list(chain.from_iterable(batches)))
-            said |= dict(zip(pictures, answers, strict=True))
-    return {name: [_rewritten(index, plain[index], said, name) for index in measured] for name in plan.names}
+        for pictures, make in _list_pictures(photos, plain, measured, settings):
+            dataset = make(share.of_items(pictures))
+            loader = DataLoader(dataset, settings.batch_size, **reading_processes(settings.workers))
+            mine: list[dict[str, TopAnswer]] = []
+            for batch in track(loader, "measuring at inference"):
+                mine += _answer_batch(model, plan, batch, device, settings.asking)
+            said |= dict(zip(pictures, share.joined(mine), strict=True))
+    return {name: [_with_answers(index, plain[index], said, name) for index in measured] for name in plan.names}
+
+
+def _list_pictures(
+    photos: MaskedPhotos, plain: Sequence[PhotoMeasure], measured: Sequence[int], settings: MeasureSettings
+) -> list[tuple[Sequence[_Picture], Callable[[Sequence[_Picture]], Dataset]]]:
+    """Return the pictures of photos as they are, swapped and on other backgrounds, each with a maker of its dataset."""
+    swaps = dict.fromkeys((one.kind == UNSEEN, at, one.donor) for at in measured for one in plain[at].swapped)
+    swapped, unseen = [one for one in swaps if not one[0]], [one for one in swaps if one[0]]
+    found: list[tuple[Sequence[_Picture], Callable[[Sequence[_Picture]], Dataset]]] = [
+        ([(False, index, -1) for index in measured], lambda some: Subset(photos, [at for _, at, _ in some])),
+        (swapped, lambda some: SwappedPhotos(photos, [one[1:] for one in some])),
+    ]
+    if unseen:
+        others = Backgrounds(str(settings.backgrounds), photos.preprocessing)
+        found.append((unseen, lambda some: PastedPhotos(photos, others, [one[1:] for one in some])))
+    return found
 
 
 def fewer_swaps(plain: Sequence[PhotoMeasure], kinds: Sequence[str], most: int) -> list[PhotoMeasure]:
@@ -149,13 +144,9 @@ def fewer_swaps(plain: Sequence[PhotoMeasure], kinds: Sequence[str], most: int) 
 
 
 def find_objects(maps: Tensor) -> Tensor:
-    """Find the object in relevance maps: of what lies above a map's mean, the connected part with most relevance.
+    """Find the object in relevance maps ``(B, 1, H, W)``: the connected region above a map's mean with most relevance.
 
-    Args:
-        maps: ``(B, 1, H, W)``.
-
-    Returns:
-        ``(B, 1, H, W)``, 0 or 1; nothing for a constant map.
+    The result is ``(B, 1, H, W)``, 0 or 1; nothing is found in a constant map.
     """
     above = maps > maps.mean(dim=(2, 3), keepdim=True)
     objects = torch.zeros_like(maps)
@@ -170,14 +161,10 @@ def find_objects(maps: Tensor) -> Tensor:
 def ask_rivals(
     model: nn.Module, plan: RivalPlan, images: Tensor, masks: Tensor, asking: Asking | None = None
 ) -> dict[str, Tensor]:
-    """Ask a model about the objects in images; returns the probabilities ``(B, C)`` of every rival.
+    """Ask a model in evaluation mode about the objects in images; return the probabilities ``(B, C)`` of every rival.
 
-    Args:
-        model: a ``Classifier`` in evaluation mode.
-        plan: the rivals.
-        images: ``(B, 3, H, W)`` in [0, 1].
-        masks: ``(B, 1, H, W)``, of the objects; unused if the model finds them by its relevance.
-        asking: how the model is asked.
+    Images ``(B, 3, H, W)`` are in [0, 1]. The masks of the objects, ``(B, 1, H, W)``, are unused if the model finds
+    them by its relevance.
     """
     asking = asking or Asking()
     if plan.by == "relevance":
@@ -192,7 +179,7 @@ def ask_rivals(
     return {name: expect_finite(one) for name, one in found.items()}
 
 
-def _answer(
+def _answer_batch(
     model: nn.Module, plan: RivalPlan, batch: Mapping[str, Tensor], device, asking: Asking
 ) -> list[dict[str, TopAnswer]]:
     """Answer every rival for each picture of a batch."""
@@ -201,7 +188,7 @@ def _answer(
     return [{name: (int(at[i]), p[i]) for name, (p, at) in best.items()} for i in range(len(batch["image"]))]
 
 
-def _rewritten(
+def _with_answers(
     index: int, photo: PhotoMeasure, said: Mapping[_Picture, dict[str, TopAnswer]], name: str
 ) -> PhotoMeasure:
     """Return a photo's measures with a rival's answers in place of the model's."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from robustvit.common.errors import UserError
 from robustvit.common.outcomes import outcome_of, sentence_of
 from robustvit.common.verdict import Comparison, Verdict
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
 from robustvit.evaluation.metrics import ACCURACY, DECIDING, WORST_GROUP
-from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
+from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure, pair_values
 from robustvit.evaluation.worst_group import COUNTED, MIN_GROUP
 
 DECISIVE: dict[str, str] = {  # the first decides that was measured and not trained on; older files have the second only
@@ -34,7 +35,7 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """Compare two models photo by photo; the measures must be of the same photos in the same order.
 
-    Another metric than accuracy is compared first, on every kind of answers.
+    A metric other than accuracy is compared first, on every kind of answers.
     """
     if [b.image for b in before] != [a.image for a in after]:
         raise UserError("expected both models measured on the same photos in the same order: measure them again")
@@ -53,15 +54,14 @@ def _count_turned(
     before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str
 ) -> tuple[int | None, int | None]:
     """Count photos helped and harmed; None if values are shares of several answers, or of no photo alone."""
-    pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
-             if name in b.values and name in a.values]  # fmt: skip
+    pairs = pair_values(before, after, name)
     if not pairs or not all(value in (0, 1) for pair in pairs for value in pair):
         return None, None
     return pairs.count((0, 1)), pairs.count((1, 0))
 
 
 def deciding_measure(measured: Container[str], trained_on: Sequence[str] = (), metric: str = ACCURACY) -> str | None:
-    """Return the kind that decides a verdict, or None if none of them was measured; arguments as in ``decide``."""
+    """Return the kind that decides a verdict, or None if no such kind was measured; arguments as in ``decide``."""
     known = [name for name in DECISIVE if measure_name(metric, name) in measured]
     return next((name for name in known if name not in trained_on), next(iter(known), None))
 
@@ -88,28 +88,26 @@ def decide(
     """
     by_name = {comparison.measure: comparison for comparison in comparisons}
     measure, plain = deciding_measure(by_name, trained_on, metric), measure_name(metric, "ordinary")
+    found = Verdict(
+        None, _say_unmeasured(metric), tuple(comparisons), tuple(notes), trained_on=tuple(trained_on), metric=metric
+    )
     if measure is None or plain not in by_name:
-        needed = "test photos with masks and classes"
-        if metric == WORST_GROUP:
-            needed = f"two groups with {MIN_GROUP} {needed} or more that can be put on other backgrounds"
-        return Verdict(
-            None,
-            f"Not measured: swapped backgrounds need {needed}. Keep the original until this has been measured.",
-            tuple(comparisons),
-            tuple(notes),
-            trained_on=tuple(trained_on),
-            metric=metric,
-        )
+        return found
     gain, ordinary = by_name[measure_name(metric, measure)].difference, by_name[plain].difference
     outcome = outcome_of(gain, ordinary, max_drop)
-    said = tuple(notes)
+    more: tuple[str, ...] = ()
     if "mixed-other" in trained_on:
-        said += (_JUDGED_ELSEWHERE if measure == "unseen" else SWAPS_TRAINED,)
+        more = (_JUDGED_ELSEWHERE if measure == "unseen" else SWAPS_TRAINED,)
     elif measure == "mixed-rand":
-        said += ("Decided on mixed-rand, as older versions measured: its backgrounds may be of the photo's own class.",)
+        more = ("Decided on mixed-rand, as older versions measured: its backgrounds may be of the photo's own class.",)
     accepted = {"better": True, "cost-open": None}.get(outcome, False)
     counted = COUNTED if metric == WORST_GROUP else "photo"
     sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure], DECIDING[metric], counted)
-    return Verdict(
-        accepted, sentence, tuple(comparisons), said, outcome=outcome, trained_on=tuple(trained_on), metric=metric
-    )
+    return replace(found, accepted=accepted, sentence=sentence, notes=found.notes + more, outcome=outcome)
+
+
+def _say_unmeasured(metric: str) -> str:
+    needed = "test photos with masks and classes"
+    if metric == WORST_GROUP:
+        needed = f"two groups with {MIN_GROUP} {needed} or more that can be put on other backgrounds"
+    return f"Not measured: swapped backgrounds need {needed}. Keep the original until this has been measured."

@@ -16,7 +16,7 @@ from robustvit.common.pages import page_template
 from robustvit.common.pictures import data_url
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, read_verdict
-from robustvit.evaluation.class_page import render_class_numbers
+from robustvit.evaluation.class_numbers import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.group_report import read_groups
 from robustvit.evaluation.measured_intervals import measure_name, measure_title

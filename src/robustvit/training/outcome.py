@@ -15,7 +15,7 @@ from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.gather import RunPhotos
-from robustvit.evaluation.class_losses import describe_lost_classes
+from robustvit.evaluation.class_notes import describe_lost_classes
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers
 from robustvit.evaluation.group_report import GroupReport
 from robustvit.evaluation.groups import report_groups

@@ -10,11 +10,11 @@ from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.cached_photos import see_photos
 from robustvit.data.datasets import MaskedPhotos
+from robustvit.evaluation.class_notes import doubt_answers
 from robustvit.evaluation.class_numbers import ClassNumbers
 from robustvit.evaluation.deciding_metric import say_sizes
-from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.group_report import GroupReport
-from robustvit.evaluation.label_measures import measure_model
+from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure, read_measures, write_measures
 from robustvit.guidance.last_layer import DeepFeatureReweighting
@@ -65,7 +65,7 @@ class GuidedRun:
     ) -> list[PhotoMeasure]:
         """Measure the current classifier, or another model: everything for the verdict, or what chooses weights."""
         settings, device = self._settings(verdict), self.accelerator.device
-        return measure_model(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
+        return measure(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
 
     def _settings(self, verdict: bool) -> MeasureSettings:
         return MeasureSettings(

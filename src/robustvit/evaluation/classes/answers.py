@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -15,7 +14,6 @@ from accelerate.utils import broadcast_object_list
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import RunningOptions, SetOptions
-from robustvit.common.options import Protocol
 from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.progress import warn
 from robustvit.data.class_matching import doubt_order, match_labels
@@ -25,16 +23,14 @@ from robustvit.data.photo import Photo
 from robustvit.data.pixels import Pixels
 from robustvit.data.tables.source import root_of
 from robustvit.data.trained_photos import photos_behind
-from robustvit.evaluation.classes.changes import class_changes
-from robustvit.evaluation.classes.compared import Compared
+from robustvit.evaluation.classes.changes import compare_classes
+from robustvit.evaluation.classes.compared import Compared, describe_as_set, load_pair
 from robustvit.evaluation.classes.labels import compare_labels
-from robustvit.evaluation.on_sets.command import load_set_models, make_set_settings, seen_labels
+from robustvit.evaluation.on_sets.command import load_set_models, make_set_settings
 from robustvit.evaluation.on_sets.images import name_of
-from robustvit.evaluation.on_sets.recording import SetModel, ask_set, record_set, set_model
-from robustvit.evaluation.sets import Benchmark, Sample, benchmarks_named
-from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, OwnHead
+from robustvit.evaluation.on_sets.recording import SetModel, ask_set, record_set
+from robustvit.evaluation.sets import Benchmark, Sample, find_benchmarks
 from robustvit.explanation.methods import check_method
-from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
 from robustvit.models.head_kinds import CLASSIFIERS
 from robustvit.models.load import load_given
@@ -46,14 +42,9 @@ def compare_on_set(
 ) -> Compared:
     """Compare two models on a set and record both; recorded answers are used again.
 
-    Args:
-        name: of the set.
-        models: see ``classes``.
-        sets: source of the set.
-        running: how to run it.
-        method: of the relevance maps, checked before anything runs; None for no maps.
+    ``method`` of the relevance maps is checked before anything runs; it is None without maps.
     """
-    named = benchmarks_named(name)
+    named = find_benchmarks(name)
     if len(named) > 1:
         raise UserError(f"expected one set, {name} stands for {', '.join(one.name for one in named)}: name one of them")
     place = make_set_settings(sets, running)
@@ -63,27 +54,43 @@ def compare_on_set(
     after, before = ask_set(named[0], candidate, place, other)
     assert before is not None
     record_set(named[0], candidate, place, after, other, before)
-    grouped = isinstance(after.answers, (MemberMeans, MemberMaxima))
-    seen = after.answers.places(candidate.seen) if candidate.seen and not grouped else None
-    changes = class_changes(before.outcomes, after.outcomes, seen)
+    seen = after.answers.places(candidate.seen) if candidate.seen else None
+    changes = compare_classes(before.outcomes, after.outcomes, seen)
     return Compared(candidate, other, named[0], place, after, before, changes, {})
 
 
 def compare_on_photos(
     own: MeasuredPhotos, models: ComparedModels, sets: SetOptions, running: RunningOptions, method: str | None
 ) -> Compared:
-    """Compare two models on the user's photos; nothing is recorded.
-
-    Args:
-        own: the photos, see ``classes``.
-        models: see ``compare_on_set``, also for the others.
-    """
-    images = str(own.images)
-    notes: list[str] = []
+    """Compare two models on the user's photos; nothing is recorded. ``method`` is as in ``compare_on_set``."""
     classifier = load_given(models, CLASSIFIERS)
     own = own.or_else(classifier.pixels)
     if classifier.head_kind == "multi-label":
         return compare_labels(own, models, sets, running, classifier)
+    photos, root, notes = _find_photos(own, models, classifier)
+    place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
+    candidate, original = load_pair(models, sets, classifier, place.loop.accelerator.device)
+    _check_methods(method, candidate, original)
+    for note in notes:
+        warn(note)
+    note_copies([photo.image for photo in photos], notes)
+    benchmark = _describe_photos(str(own.images), photos, classifier)
+    with _shared_folder(place.loop.accelerator) as folder:
+        after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
+    assert before is not None
+    said = after.outcomes
+    notes += doubt_order(said.class_names.tolist(), said.right[:, 0].tolist(), said.answers.tolist(), classifier)
+    changes = compare_classes(before.outcomes, said, candidate.seen or None)
+    named = {name_of(Sample(photo.image, (), ""), root): photo for photo in photos}
+    return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
+
+
+def _find_photos(
+    own: MeasuredPhotos, models: ComparedModels, classifier: Classifier
+) -> tuple[list[Photo], Path, list[str]]:
+    """Return the user's photos that no model was trained on, with their labels; their root folder; and notes."""
+    images = str(own.images)
+    notes: list[str] = []
     listed = find_photos(
         images,
         own.masks,
@@ -95,30 +102,11 @@ def compare_on_photos(
     )
     expect_classes(listed, images, "add them")
     _refuse_twice(listed, images)
-    root = root_of(images, [photo.image for photo in listed])
-    place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
-    trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
+    files = [photo.image for photo in listed]
+    trained = photos_behind(models.model, models.baseline, models.checkpoint).among(files)
     kept, on_seen = trained.left(listed, own.include_trained)
-    notes += on_seen
     photos = match_labels(kept, classifier.num_classes, classifier.class_names)
-    other = load_baseline(models, classifier)
-    assert other is not None  # a baseline was named
-    device, seen = place.loop.accelerator.device, seen_labels(sets.seen, models.model)
-    candidate = set_model(classifier.to(device), models.model, seen, models.checkpoint)
-    original = set_model(other.to(device), other.source or str(models.baseline), seen)
-    _check_methods(method, candidate, original)
-    for note in notes:
-        warn(note)
-    note_copies([photo.image for photo in photos], notes)
-    benchmark = _as_benchmark(images, photos, classifier)
-    with _shared_folder(place.loop.accelerator) as folder:
-        after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
-    assert before is not None
-    said = after.outcomes
-    notes += doubt_order(said.class_names.tolist(), said.right[:, 0].tolist(), said.answers.tolist(), classifier)
-    changes = class_changes(before.outcomes, said, seen or None)
-    named = _by_name(photos, root)
-    return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
+    return photos, root_of(images, files), [*notes, *on_seen]
 
 
 def _refuse_twice(photos: Sequence[Photo], images: str) -> None:
@@ -138,8 +126,8 @@ def _check_methods(method: str | None, *models: SetModel) -> None:
             check_method(method, one.classifier)
 
 
-def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) -> Benchmark:
-    """Turn photos into a set, in their order, whose answers are the classes of the model's head."""
+def _describe_photos(images: str, photos: Sequence[Photo], classifier: Classifier) -> Benchmark:
+    """Describe photos as a set; classes that the model does not name have the names of their folders."""
     folders = {photo.label: str(photo.class_name) for photo in reversed(photos)}
     names = list(classifier.class_names) or [
         folders.get(label, classifier.name_of(label)) for label in range(classifier.num_classes)
@@ -147,29 +135,7 @@ def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) 
     samples = [
         Sample(photo.image, (int(photo.label or 0),), str(photo.class_name), pixels=photo.pixels) for photo in photos
     ]
-    return Benchmark(
-        name="own-photos",
-        title=f"photos in {images}",
-        images=len(samples),
-        classes=len({sample.class_name for sample in samples}),
-        folder=".",
-        other_folders=(),
-        reader=partial(_as_listed, samples),
-        scoring={"paper": partial(OwnHead, names), "standard": partial(OwnHead, names)},
-        summary={"paper": "accuracy", "standard": "accuracy"},
-        source="the user",
-        size="",
-        licence="",
-        num_classes=classifier.num_classes,
-    )
-
-
-def _as_listed(samples: list[Sample], folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
-    return samples, []
-
-
-def _by_name(photos: Sequence[Photo], root: Path) -> dict[str, Photo]:
-    return {name_of(Sample(photo.image, (), ""), root): photo for photo in photos}
+    return describe_as_set(images, names, samples, len(samples))
 
 
 @contextmanager

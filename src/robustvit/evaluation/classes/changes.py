@@ -9,8 +9,8 @@ import numpy as np
 
 from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
-from robustvit.evaluation.class_losses import RATE, adjusted_mcnemar
-from robustvit.evaluation.on_sets.outcomes import Outcomes
+from robustvit.evaluation.class_notes import RATE, adjusted_mcnemar
+from robustvit.evaluation.on_sets.outcomes import Outcomes, align_outcomes, rows_by
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Changes:
         return sorted(fell, key=lambda row: (row.difference.mean, *row.order[1:]))[:count]
 
 
-def class_changes(
+def compare_classes(
     before: Outcomes,
     after: Outcomes,
     seen: Collection[int] | None = None,
@@ -114,30 +114,10 @@ def class_changes(
             intervals of all answers are then over photos, and McNemar's test, which needs independent answers, is
             left out of all answers.
     """
-    _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
-    before, after = before.at(one), after.at(other)
+    before, after = align_outcomes(before, after)
     old, new = before.correct, after.correct
-    names, places = np.unique(before.class_names, return_inverse=True)
-    helped = np.bincount(places, new & ~old, len(names)).astype(int)
-    harmed = np.bincount(places, old & ~new, len(names)).astype(int)
-    ps, adjusted = adjusted_mcnemar(helped.tolist(), harmed.tolist())
-    inside = None if seen is None else np.isin(before.right, list(seen)).any(axis=1).reshape(-1)
-    parts = np.split(np.argsort(places, kind="stable"), np.cumsum(np.bincount(places))[:-1]) if ps else []
-    rows = [
-        ClassChange(
-            str(name),
-            mean_interval(old[part]),
-            mean_interval(new[part]),
-            paired_interval(int(up), int(down), len(part)),
-            int(up),
-            int(down),
-            p,
-            float(q),
-            None if inside is None else bool(inside[part].any()),
-        )
-        for name, part, up, down, p, q in zip(names, parts, helped, harmed, ps, adjusted, strict=True)
-    ]
-    up, down, rows = int(helped.sum()), int(harmed.sum()), sorted(rows, key=lambda row: row.order)
+    rows = _compare_each(before, old, new, seen)
+    up, down = sum(row.helped for row in rows), sum(row.harmed for row in rows)
     if photo_of is None:
         change = paired_interval(up, down, len(old))
         return Changes(mean_interval(old), mean_interval(new), change, up, down, mcnemar(up, down), rows)
@@ -146,6 +126,31 @@ def class_changes(
     spans = derived_interval(sides[0]), derived_interval(sides[1]), derived_difference(sides[0], sides[1])
     before_all, after_all, change = (replace(one, count=len(old)) for one in spans)
     return Changes(before_all, after_all, change, up, down, None, rows)
+
+
+def _compare_each(
+    before: Outcomes, old: np.ndarray, new: np.ndarray, seen: Collection[int] | None
+) -> list[ClassChange]:
+    """Compare the answers that are right before and after, ``(N,)``, for each class."""
+    parts = rows_by(before.class_names)
+    helped = [int((new & ~old)[rows].sum()) for rows in parts.values()]
+    harmed = [int((old & ~new)[rows].sum()) for rows in parts.values()]
+    ps, adjusted = adjusted_mcnemar(helped, harmed)
+    found = [
+        ClassChange(
+            name,
+            mean_interval(old[rows]),
+            mean_interval(new[rows]),
+            paired_interval(up, down, len(rows)),
+            up,
+            down,
+            p,
+            q,
+            None if seen is None else bool(np.isin(before.right[rows], list(seen)).any()),
+        )
+        for (name, rows), up, down, p, q in zip(parts.items(), helped, harmed, ps, adjusted, strict=True)
+    ]
+    return sorted(found, key=lambda row: row.order)
 
 
 def _over_photos(right: np.ndarray, photos: np.ndarray) -> Derived:

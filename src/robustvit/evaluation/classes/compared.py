@@ -1,15 +1,62 @@
-"""Two models and their answers, to compare them by class."""
+"""Two models and their answers, to compare them by class; the user's photos are described as a set for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
+from robustvit.common.option_groups import SetOptions
 from robustvit.common.verdict import Comparison
 from robustvit.data.photo import Photo
 from robustvit.evaluation.classes.changes import Changes
-from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetSettings
-from robustvit.evaluation.sets import Benchmark
+from robustvit.evaluation.on_sets.command import seen_labels
+from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetSettings, make_set_model
+from robustvit.evaluation.sets import Benchmark, Sample
+from robustvit.evaluation.sets.answers import OwnHead
+from robustvit.models.baseline import load_baseline
+from robustvit.models.classifier import Classifier
+from robustvit.models.options import ComparedModels
+
+OWN_PHOTOS = "own-photos"
+
+
+def describe_as_set(images: str, names: Sequence[str], samples: list[Sample], count: int) -> Benchmark:
+    """Describe the user's photos as a set whose answers are the classes of the model's head.
+
+    Args:
+        images: the folder or list of photos.
+        names: of the classes.
+        samples: the images that reading the set gives, in this order; empty if they were answered already.
+        count: number of images.
+    """
+
+    def answers() -> OwnHead:
+        return OwnHead(names)
+
+    return Benchmark(
+        name=OWN_PHOTOS,
+        title=f"photos in {images}",
+        images=count,
+        classes=len(names),
+        folder=".",
+        reader=lambda folder, protocol: (samples, []),
+        scoring={"paper": answers, "standard": answers},
+        summary={"paper": "accuracy", "standard": "accuracy"},
+        num_classes=len(names),
+    )
+
+
+def load_pair(
+    models: ComparedModels, sets: SetOptions, classifier: Classifier, device: torch.device
+) -> tuple[SetModel, SetModel]:
+    """Load the baseline of a classifier, and return both as models of a set, on the device."""
+    other = load_baseline(models, classifier)
+    assert other is not None  # a baseline was named
+    seen = seen_labels(sets.seen, models.model)
+    candidate = make_set_model(classifier.to(device), models.model, seen, models.checkpoint)
+    return candidate, make_set_model(other.to(device), other.source or str(models.baseline), seen)
 
 
 @dataclass(frozen=True)
@@ -42,5 +89,5 @@ class Compared:
 
     @property
     def measure(self) -> str:
-        """What accuracy is called here: of several labels, that of a class is the recall of its photos."""
+        """The name of accuracy here: of several labels, that of a class is the recall of its photos."""
         return "recall" if self.precisions else "top-1 accuracy"

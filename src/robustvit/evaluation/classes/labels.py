@@ -1,4 +1,4 @@
-"""Photos of several labels, compared by class: whether each class that a photo shows is found, and how it is ranked."""
+"""Compare multi-label models by class: is each class that a photo shows found, and how are photos ranked for it?"""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from robustvit.common.option_groups import RunningOptions, SetOptions
 from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.verdict import Comparison
 from robustvit.data.given_photos import find_photos_to_measure
-from robustvit.evaluation.classes.changes import class_changes
-from robustvit.evaluation.classes.compared import Compared
-from robustvit.evaluation.label_measures import measure_model
+from robustvit.evaluation.classes.changes import compare_classes
+from robustvit.evaluation.classes.compared import Compared, describe_as_set, load_pair
+from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measured_intervals import derive_metric
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.metrics import METRICS, OF_LABELS
-from robustvit.evaluation.on_sets.command import make_set_settings, seen_labels
+from robustvit.evaluation.on_sets.command import make_set_settings
 from robustvit.evaluation.on_sets.outcomes import Outcomes
-from robustvit.evaluation.on_sets.recording import SetAnswers, set_model
+from robustvit.evaluation.on_sets.recording import SetAnswers
 from robustvit.evaluation.photo_measures import PhotoMeasure
-from robustvit.evaluation.sets import Benchmark
 from robustvit.evaluation.sets.answers import OwnHead
-from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
 from robustvit.models.options import ComparedModels
 
@@ -40,28 +38,24 @@ def compare_labels(
 ) -> Compared:
     """Compare two multi-label models on the user's photos; arguments as in ``compare_on_photos``."""
     chosen = find_photos_to_measure(own, models, classifier)
-    other = load_baseline(models, classifier)
-    assert other is not None  # a baseline was named
     place = make_set_settings(replace(sets, root="."), running)
-    accelerator, seen = place.loop.accelerator, seen_labels(sets.seen, models.model)
+    accelerator = place.loop.accelerator
+    candidate, original = load_pair(models, sets, classifier, accelerator.device)
     settings = MeasureSettings(swaps=0, maps=False, batch_size=running.batch_size, workers=running.workers)
     after, before = (
-        measure_model(one.to(accelerator.device), chosen.read.seen_by(one), settings, device=accelerator.device,
-                      accelerator=accelerator)
-        for one in (classifier, other)
-    )  # fmt: skip
+        measure(one, chosen.read.seen_by(one), settings, device=accelerator.device, accelerator=accelerator)
+        for one in (candidate.classifier, original.classifier)
+    )
     pairs = [_as_outcomes(side, classifier) for side in (before, after)]
-    answers = [SetAnswers(one, OwnHead(classifier.class_names), [], len(one), False) for one in pairs]
-    candidate = set_model(classifier, str(models.model), seen, models.checkpoint)
-    original = set_model(other, other.source or str(models.baseline), seen)
-    return Compared(
-        candidate, original, _as_benchmark(str(own.images), len(pairs[0]), classifier), place, answers[1], answers[0],
-        class_changes(pairs[0], pairs[1], seen or None, photo_of=_photo_of), {}, [EACH_CLASS, *chosen.notes],
-        precision_changes(before, after, classifier),
-    )  # fmt: skip
+    names = classifier.class_names
+    answers = [SetAnswers(one, OwnHead(names), [], len(one), False) for one in pairs]
+    changes = compare_classes(pairs[0], pairs[1], candidate.seen or None, photo_of=_photo_of)
+    benchmark, notes = describe_as_set(str(own.images), names, [], len(pairs[0])), [EACH_CLASS, *chosen.notes]
+    precisions = compare_precisions(before, after, classifier)
+    return Compared(candidate, original, benchmark, place, answers[1], answers[0], changes, {}, notes, precisions)
 
 
-def precision_changes(
+def compare_precisions(
     before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], classifier: Classifier
 ) -> dict[str, Comparison]:
     """Return the average precision of each class that photos show, by its name, with paired differences."""
@@ -93,22 +87,3 @@ def _as_outcomes(results: Sequence[PhotoMeasure], classifier: Classifier) -> Out
 def _photo_of(name: str) -> str:
     """Return the photo of a row of ``_as_outcomes``, by the row's name."""
     return name.partition(" ")[0]
-
-
-def _as_benchmark(images: str, count: int, classifier: Classifier) -> Benchmark:
-    """Describe photos as a set; nothing is read from it."""
-    return Benchmark(
-        name="own-photos",
-        title=f"photos in {images}",
-        images=count,
-        classes=classifier.num_classes,
-        folder=".",
-        other_folders=(),
-        reader=lambda folder, protocol: ([], []),
-        scoring={"paper": lambda: OwnHead(classifier.class_names), "standard": lambda: OwnHead(classifier.class_names)},
-        summary={"paper": "accuracy", "standard": "accuracy"},
-        source="the user",
-        size="",
-        licence="",
-        num_classes=classifier.num_classes,
-    )

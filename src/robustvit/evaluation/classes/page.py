@@ -58,13 +58,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[str]], record_name: str) -> str:
-    """Render a comparison as HTML.
-
-    Args:
-        record: see ``class_record``; every number on the page comes from it.
-        pictures: see ``draw_turned``.
-        record_name: file name of the record beside the page.
-    """
+    """Render a comparison as HTML, with pictures of ``draw_turned``; every number on the page comes from the record."""
     page = page_template(
         __package__, "classes.html.j2", trim=True, p_value=lambda p: f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
     )

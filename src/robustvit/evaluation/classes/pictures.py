@@ -18,12 +18,12 @@ from robustvit.data.datasets import enlarged, evaluation_transform, read_pair
 from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.compared import Compared
-from robustvit.evaluation.on_sets.images import name_in_stream, name_of, preparation
-from robustvit.evaluation.on_sets.outcomes import Outcomes
+from robustvit.evaluation.on_sets.images import Preparation, name_in_stream, name_of
+from robustvit.evaluation.on_sets.outcomes import Outcomes, align_outcomes
 from robustvit.evaluation.on_sets.recording import SetModel
-from robustvit.evaluation.sets import Answers, stream
-from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, SubsetAnswers
+from robustvit.evaluation.sets import stream
 from robustvit.explanation.maps import relevance
+from robustvit.models.classifier import Preprocessing
 
 Direction = Literal["helped", "harmed"]
 _SIDE = 280  # pixels of a picture
@@ -65,8 +65,7 @@ def choose_turned_panels(compared: Compared, classes_shown: int, samples: int) -
     """
     if classes_shown == 0 or samples == 0:
         return []
-    _, one, other = np.intersect1d(compared.before.outcomes.names, compared.after.outcomes.names, return_indices=True)
-    before, after = compared.before.outcomes.at(one), compared.after.outcomes.at(other)
+    before, after = align_outcomes(compared.before.outcomes, compared.after.outcomes)
     order = np.argsort(_ranks(compared, before.names), kind="stable")
     before, after = before.at(order), after.at(order)
     changes = compared.changes
@@ -92,30 +91,20 @@ def _ranks(compared: Compared, names: np.ndarray) -> list[int]:
 
 
 def _describe_turn(compared: Compared, before: Outcomes, after: Outcomes, row: int) -> Turned:
-    said = [
-        ImageAnswer(
-            asked.answers.names[int(outcomes.answers[row])],
-            int(outcomes.answers[row]),
-            float(outcomes.confidence[row]),
-        )
-        for asked, outcomes in ((compared.before, before), (compared.after, after))
-    ]
-    return Turned(str(before.names[row]), *said)
+    def answer(outcomes: Outcomes) -> ImageAnswer:
+        index = int(outcomes.answers[row])
+        return ImageAnswer(compared.after.answers.names[index], index, float(outcomes.confidence[row]))
+
+    return Turned(str(before.names[row]), answer(before), answer(after))
 
 
 def draw_turned(
     compared: Compared, panels: Sequence[TurnedPanel], method: str = "gae", mask_format: MaskFormat = "auto"
 ) -> dict[str, tuple[str, str, str]]:
-    """Draw the panels' images as data URLs, by image.
+    """Draw the images of ``choose_turned_panels`` as data URLs, by image; both models must be on their device.
 
     Three each: what the model sees of the image, sharp (with the outline of its mask, if there is one), and the
-    relevance of the answer before and after.
-
-    Args:
-        compared: with both models on their device.
-        panels: see ``choose_turned_panels``.
-        method: of the relevance.
-        mask_format: of the user's masks.
+    relevance, by ``method``, of the answer before and after.
     """
     wanted = {one.image: one for panel in panels for one in panel.images}
     found = {}
@@ -148,28 +137,20 @@ def _draw_image(compared: Compared, name: str, photo: Image.Image, mask_format: 
     if own is not None and own.mask is not None:
         image, mask = evaluation_transform(enlarged(preprocessing, _SIDE))(*read_pair(own, mask_format))
         return jpeg_url(outline_mask(image.as_subclass(Tensor), mask.as_subclass(Tensor)))
-    image = preparation(compared.benchmark, compared.place.protocol, enlarged(preprocessing, _SIDE))(photo)
-    return jpeg_url(pixels_of(image))
+    return jpeg_url(pixels_of(_prepare(compared, photo, enlarged(preprocessing, _SIDE))))
 
 
 def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, answer: int, method: str) -> str:
     classifier = model.classifier
-    image = preparation(compared.benchmark, compared.place.protocol, classifier.preprocessing)(photo)
-    inputs = image[None].to(compared.place.loop.accelerator.device)
+    inputs = _prepare(compared, photo, classifier.preprocessing)[None].to(compared.place.loop.accelerator.device)
     with torch.no_grad():
-        members = classes_of_answer(compared.after.answers, answer)
+        members = compared.after.answers.classes_of(answer)
         best = classifier(inputs)[0, members].argmax()
         target = torch.tensor([members[int(best)]])
         found = relevance(classifier, inputs, target, method=method)
-    larger = enlarged(classifier.preprocessing, _SIDE)
-    sharp = preparation(compared.benchmark, compared.place.protocol, larger)(photo)
+    sharp = _prepare(compared, photo, enlarged(classifier.preprocessing, _SIDE))
     return jpeg_url(overlay(sharp, F.interpolate(found, size=sharp.shape[1:], mode="bilinear")[0].cpu()))
 
 
-def classes_of_answer(answers: Answers, answer: int) -> list[int]:
-    """Return the classes of the model's head that an answer stands for."""
-    if isinstance(answers, SubsetAnswers):
-        return [answers.classes[answer]]
-    if isinstance(answers, (MemberMeans, MemberMaxima)):
-        return list(answers.members[answer])
-    return [answer]
+def _prepare(compared: Compared, photo: Image.Image, preprocessing: Preprocessing) -> Tensor:
+    return Preparation(compared.benchmark, compared.place.protocol, preprocessing)(photo)

@@ -8,7 +8,7 @@ from typing import Any
 
 from robustvit.common.provenance import provenance
 from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, Tally
-from robustvit.evaluation.classes.compared import Compared
+from robustvit.evaluation.classes.compared import OWN_PHOTOS, Compared
 from robustvit.evaluation.classes.pictures import TurnedPanel
 
 CLASSES_KIND = "robustvit-classes"
@@ -22,15 +22,8 @@ SMALL = (
 def class_record(
     compared: Compared, panels: Sequence[TurnedPanel], count: int, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Collect everything that the page shows.
-
-    Args:
-        compared: the two models and their answers.
-        panels: images whose answer changed.
-        count: classes of each chart.
-        settings: options of the call.
-    """
-    changes, after = compared.changes, compared.after
+    """Collect everything that the page shows, with ``count`` classes in each chart and the options of the call."""
+    changes = compared.changes
     counted = "label" if compared.precisions else "image"
     all_shown = len(changes.classes) <= 2 * count
     shown = {"all": changes.classes} if all_shown else {
@@ -42,29 +35,15 @@ def class_record(
         "model": {"source": compared.model.about["source"], "weights": compared.model.weights},
         "baseline": {"source": compared.baseline.about["source"], "weights": compared.baseline.weights},
         "same_weights": compared.model.weights == compared.baseline.weights,
-        "data": {
-            "title": compared.benchmark.title,
-            "protocol": None if compared.benchmark.name == "own-photos" else compared.place.protocol,
-            "images": changes.before.count,
-            "expected": after.expected,
-            "notes": list(compared.notes),
-            "problems": list(dict.fromkeys([*after.problems, *compared.before.problems])),
-        },
+        "data": _describe_data(compared),
         "measure": compared.measure,
         "counted": counted,
         "sentence": summarize_changes(changes, compared.measure, counted),
         "small": SMALL,
         "rate": RATE,
-        "overall": {
-            "before": asdict(changes.before),
-            "after": asdict(changes.after),
-            "difference": asdict(changes.difference),
-            "helped": changes.helped,
-            "harmed": changes.harmed,
-            "mcnemar_p": changes.p,
-        },
+        "overall": _paired_numbers(changes),
         "tally": _tallies(changes.classes),
-        "classes": [_row(row) | _ranked(row.name, compared) for row in changes.classes],
+        "classes": [_make_row(row, compared) for row in changes.classes],
         "shown": {name: [row.name for row in rows] for name, rows in shown.items()},
         "panels": [asdict(panel) for panel in panels],
         "settings": dict(settings),
@@ -72,9 +51,15 @@ def class_record(
     }
 
 
-def _ranked(name: str, compared: Compared) -> dict[str, Any]:
-    """Return the average precision of a class; nothing where each photo has one class."""
-    return {"average_precision": asdict(compared.precisions[name])} if name in compared.precisions else {}
+def _describe_data(compared: Compared) -> dict[str, Any]:
+    return {
+        "title": compared.benchmark.title,
+        "protocol": None if compared.benchmark.name == OWN_PHOTOS else compared.place.protocol,
+        "images": compared.changes.before.count,
+        "expected": compared.after.expected,
+        "notes": list(compared.notes),
+        "problems": list(dict.fromkeys([*compared.after.problems, *compared.before.problems])),
+    }
 
 
 def summarize_changes(changes: Changes, measure: str = "top-1 accuracy", counted: str = "image") -> str:
@@ -85,19 +70,13 @@ def summarize_changes(changes: Changes, measure: str = "top-1 accuracy", counted
             "and wrong where it is wrong."
         )
     tally = Tally.of(changes.classes)
+    rises, falls = tally.rose_significant, tally.fell_significant
+    shown = f"{rises:,} of the rises and {falls:,} of the falls are significant"
     return (
         f"{measure[0].upper()}{measure[1:]} changed by {changes.difference.points()}. Of {tally.classes:,} classes "
-        f"{tally.rose:,} rose, "
-        f"{tally.fell:,} fell and {tally.unchanged:,} stayed; adjusted for the number of classes, "
-        f"{_significant(tally)}."
+        f"{tally.rose:,} rose, {tally.fell:,} fell and {tally.unchanged:,} stayed; adjusted for the number of classes, "
+        f"{shown if rises + falls else 'none of these changes is significant'}."
     )
-
-
-def _significant(tally: Tally) -> str:
-    rises, falls = tally.rose_significant, tally.fell_significant
-    if rises + falls == 0:
-        return "none of these changes is significant"
-    return f"{rises:,} of the rises and {falls:,} of the falls are significant"
 
 
 def _tallies(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
@@ -108,17 +87,15 @@ def _tallies(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
     return {name: asdict(Tally.of(part)) for name, part in parts.items()}
 
 
-def _row(row: ClassChange) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "seen": row.seen,
-        "images": row.difference.count,
-        "before": asdict(row.before),
-        "after": asdict(row.after),
-        "difference": asdict(row.difference),
-        "helped": row.helped,
-        "harmed": row.harmed,
-        "mcnemar_p": row.p,
-        "adjusted_p": row.adjusted_p,
-        "significant": row.significant,
-    }
+def _make_row(row: ClassChange, compared: Compared) -> dict[str, Any]:
+    found = {"name": row.name, "seen": row.seen, "images": row.difference.count, **_paired_numbers(row)}
+    found |= {"adjusted_p": row.adjusted_p, "significant": row.significant}
+    if row.name in compared.precisions:  # of several labels
+        found["average_precision"] = asdict(compared.precisions[row.name])
+    return found
+
+
+def _paired_numbers(found: Changes | ClassChange) -> dict[str, Any]:
+    sides = {"before": found.before, "after": found.after, "difference": found.difference}
+    turned = {"helped": found.helped, "harmed": found.harmed, "mcnemar_p": found.p}
+    return {name: asdict(interval) for name, interval in sides.items()} | turned

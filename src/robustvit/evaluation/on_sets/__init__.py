@@ -1,1 +1,1 @@
-"""Evaluation on benchmark sets: images in, answers recorded, numbers out; killed calls go on where they were."""
+"""Evaluation on benchmark sets: images in, answers recorded, numbers out; a killed evaluation resumes."""

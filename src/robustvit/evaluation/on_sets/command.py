@@ -19,11 +19,11 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.wording import list_names
 from robustvit.data.trained_photos import UNKNOWN, photos_behind
 from robustvit.evaluation.on_sets.loop import SetLoop
-from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set, set_model
+from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set, make_set_model
 from robustvit.evaluation.on_sets.segmentation_test import SEGMENTATION_SETS, check_segmentation, evaluate_segmentation
 from robustvit.evaluation.on_sets.summary import Sets
 from robustvit.evaluation.records.record import Record
-from robustvit.evaluation.sets import benchmarks_named, check_head
+from robustvit.evaluation.sets import Benchmark, check_head, find_benchmarks
 from robustvit.evaluation.sets.streaming import hub_of
 from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Classifier
@@ -44,18 +44,12 @@ def evaluate_on(
 ) -> Sets:
     """Evaluate a model, and a baseline if one is named, on sets.
 
-    Args:
-        names: of the sets.
-        models: see ``evaluate``.
-        sets: source of the sets.
-        running: how to run the models.
-        own: photos for the segmentation test.
-        method: relevance method of the segmentation test.
+    ``own`` photos and the relevance ``method`` are for the segmentation test.
     """
     wanted = list_names(names) or [str(names)]
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
     others = [name for name in wanted if name not in segmentation]
-    chosen = benchmarks_named(others, SEGMENTATION_SETS) if others else []
+    chosen = find_benchmarks(others, SEGMENTATION_SETS) if others else []
     place = make_set_settings(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
     if "segmentation" not in segmentation and own.given:
         raise UserError(
@@ -63,27 +57,31 @@ def evaluate_on(
             "--on segmentation"
         )
     candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
-    for benchmark in chosen:  # report obvious mistakes before hours are spent on other sets
-        for one in (candidate, other):
-            if one is not None:
-                check_head(benchmark, one.classifier.num_classes)
-        if place.root is not None:
-            benchmark.locate(place.root)
-        else:
-            hub_of(benchmark)
+    classifiers = [one.classifier for one in (candidate, other) if one is not None]
+    _check_benchmarks(chosen, place, classifiers)
     own = own.or_else(candidate.classifier.pixels)
     for name in segmentation:
-        check_segmentation(name, place, own, method, [one.classifier for one in (candidate, other) if one is not None])
+        check_segmentation(name, place, own, method, classifiers)
     calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in chosen}
-    behind = models.model, models.baseline, models.checkpoint
-    trained = photos_behind(*behind) if "segmentation" in segmentation else UNKNOWN
+    trained = UNKNOWN if own.images is None else photos_behind(models.model, models.baseline, models.checkpoint)
     maps = partial(evaluate_segmentation, own=own, method=method, trained=trained)
     calls |= {name: partial(maps, name, candidate, place, other) for name in segmentation}
     return _run_all(calls)
 
 
+def _check_benchmarks(chosen: Sequence[Benchmark], place: SetSettings, models: Sequence[Classifier]) -> None:
+    """Refuse sets that are missing or do not fit the models, before hours are spent on other sets."""
+    for benchmark in chosen:
+        for model in models:
+            check_head(benchmark, model.num_classes)
+        if place.root is not None:
+            benchmark.locate(place.root)
+        else:
+            hub_of(benchmark)
+
+
 def _run_all(calls: dict[str, _Call]) -> Sets:
-    """Evaluate all sets; a failure does not stop the others, unless there is only one set."""
+    """Evaluate all sets; a set that fails does not stop the others."""
     found: list[tuple[Record, bool]] = []
     failed: list[str] = []
     for name, call in calls.items():
@@ -104,8 +102,8 @@ def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.devi
     if sets.protocol == "paper":
         models = replace(models, normalization="paper")
     seen = seen_labels(sets.seen, models.model)
-    candidate = set_model(load_given(models).to(device), models.model, seen, models.checkpoint)
-    return candidate, _baseline(models, seen, device)
+    candidate = make_set_model(load_given(models).to(device), models.model, seen, models.checkpoint)
+    return candidate, _load_baseline(models, seen, device)
 
 
 def make_set_settings(sets: SetOptions, running: RunningOptions, needs_root: bool = True) -> SetSettings:
@@ -135,24 +133,23 @@ def seen_labels(run: str | None, model: str) -> frozenset[int]:
     return folder.photos.trained_labels()
 
 
-def _baseline(models: ComparedModels, seen: frozenset[int], device: torch.device) -> SetModel | None:
+def _load_baseline(models: ComparedModels, seen: frozenset[int], device: torch.device) -> SetModel | None:
     if models.baseline is None:
         return None
     if models.baseline != "original":
         loaded = load_given(replace(models, model=models.baseline, checkpoint=None))
-        return set_model(loaded.to(device), models.baseline, seen)
+        return make_set_model(loaded.to(device), models.baseline, seen)
     original = load_original(models.model)
     if models.normalization == "paper":
         original = _as_in_the_paper(original)
     config = RunFolder(models.model).config()
-    return set_model(original.to(device), str(config["model"] or config["recipe"]), seen, config["checkpoint"])
+    return make_set_model(original.to(device), str(config["model"] or config["recipe"]), seen, config["checkpoint"])
 
 
 def _as_in_the_paper(classifier: Classifier) -> Classifier:
-    own = classifier.preprocessing.normalized("paper")
     found = Classifier(
         classifier.network,
-        preprocessing=own,
+        preprocessing=classifier.preprocessing.normalized("paper"),
         class_names=classifier.class_names,
         source=classifier.source,
         kind=classifier.kind,

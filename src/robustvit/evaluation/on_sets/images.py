@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -35,20 +34,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images ``(B, 3, H, W)`` in [0, 1] with names and samples, and a line for each broken image."""
+    """Images ``(B, 3, H, W)`` in [0, 1], None if all are broken, with their items, and a line for each broken image."""
 
     images: Tensor | None
-    names: list[str]
-    samples: list[Sample]
+    items: list[Item]
     problems: list[str]
 
 
-def batch_of(items: Sequence[Item]) -> Batch:
+def collate_items(items: Sequence[Item]) -> Batch:
     """Collate items; of broken images only their lines are kept."""
     whole = [item for item in items if item.image is not None]
     images = torch.stack([item.image for item in whole if item.image is not None]) if whole else None
-    problems = [item.problem for item in items if item.image is None]
-    return Batch(images, [item.name for item in whole], [item.sample for item in whole], problems)
+    return Batch(images, whole, [item.problem for item in items if item.image is None])
 
 
 def name_of(sample: Sample, root: Path) -> str:
@@ -61,61 +58,38 @@ def name_in_stream(number: int, name: str) -> str:
     return f"{number:07d} {name}"
 
 
-_Prepare = Callable[[Image.Image], Tensor]
+class Preparation:
+    """The transform of a set's photos to ``(3, H, W)`` in [0, 1]: the set's preparation, then the model's.
 
+    It can be pickled for processes that read images, unlike a ``Benchmark``.
+    """
 
-def preparation(
-    benchmark: Benchmark, protocol: Protocol, preprocessing: Preprocessing
-) -> Callable[[Image.Image], Tensor]:
-    """Return the transform of a set's photos to ``(3, H, W)`` in [0, 1]: the set's preparation, then the model's."""
-    transform = evaluation_transform(preprocessing)
+    def __init__(self, benchmark: Benchmark, protocol: Protocol, preprocessing: Preprocessing) -> None:
+        self._of_set, self._protocol = benchmark.prepare, protocol
+        self._of_model = evaluation_transform(preprocessing)
 
-    def prepare(photo: Image.Image) -> Tensor:
-        if benchmark.prepare is not None:
-            photo = benchmark.prepare(photo, protocol)
-        return transform(photo).as_subclass(Tensor)
-
-    return prepare
+    def __call__(self, photo: Image.Image) -> Tensor:
+        if self._of_set is not None:
+            photo = self._of_set(photo, self._protocol)
+        return self._of_model(photo).as_subclass(Tensor)
 
 
 class DiskImages(Dataset):
-    """Images of a set on disk, as ``Item``.
+    """Images of a set on disk, as ``Item``; their names are relative to ``root``."""
 
-    Args:
-        samples: of the images.
-        root: folder that their names are relative to.
-        benchmark: the set, whose preparation comes first.
-        protocol: see ``Benchmark``.
-        preprocessing: of the model.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        root: Path,
-        benchmark: Benchmark,
-        protocol: Protocol,
-        preprocessing: Preprocessing,
-    ) -> None:
-        self.samples, self.root = list(samples), root
-        self.benchmark, self.protocol, self.preprocessing = benchmark, protocol, preprocessing
-        self._prepare: _Prepare | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_prepare": None}  # a nested function cannot be pickled for a worker
+    def __init__(self, samples: Sequence[Sample], root: Path, prepare: Callable[[Image.Image], Tensor]) -> None:
+        self.samples, self.root, self.prepare = list(samples), root, prepare
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Item:
         sample = self.samples[index]
-        self._prepare = self._prepare or preparation(self.benchmark, self.protocol, self.preprocessing)
+        name = name_of(sample, self.root)
         try:
-            return Item(
-                name_of(sample, self.root), sample, self._prepare(read_photo(sample.image, pixels=sample.pixels))
-            )
+            return Item(name, sample, self.prepare(read_photo(sample.image, pixels=sample.pixels)))
         except UserError as error:
-            return Item(name_of(sample, self.root), sample, None, str(error))
+            return Item(name, sample, None, str(error))
 
 
 class StreamedImages(IterableDataset):
@@ -125,24 +99,17 @@ class StreamedImages(IterableDataset):
         images: see ``stream``.
         done: names to skip.
         share: rank of this process, and number of processes.
-        benchmark: see ``DiskImages``, also for ``protocol`` and ``preprocessing``.
+        prepare: the transform to ``(3, H, W)`` in [0, 1].
     """
 
     def __init__(
-        self,
-        images: Streamed,
-        done: Collection[str],
-        share: tuple[int, int],
-        benchmark: Benchmark,
-        protocol: Protocol,
-        preprocessing: Preprocessing,
+        self, images: Streamed, done: Collection[str], share: tuple[int, int], prepare: Callable[[Image.Image], Tensor]
     ) -> None:
-        self.images, self.done, self.share = images, done, share
-        self._prepare = preparation(benchmark, protocol, preprocessing)
+        self.images, self.done, self.share, self.prepare = images, done, share, prepare
 
     def __iter__(self) -> Iterator[Item]:
         rank, processes = self.share
         for number, (name, photo, sample) in enumerate(self.images):
             unique = name_in_stream(number, name)
             if number % processes == rank and unique not in self.done:
-                yield Item(unique, sample, self._prepare(photo))
+                yield Item(unique, sample, self.prepare(photo))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from robustvit.common.errors import UserError
 from robustvit.common.progress import bar
 from robustvit.evaluation.metrics import MOST_SCORED
-from robustvit.evaluation.on_sets.images import Batch, batch_of
+from robustvit.evaluation.on_sets.images import Item, collate_items
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes
-from robustvit.evaluation.sets import Answers, Sample
+from robustvit.evaluation.sets import Answers
 from robustvit.models.classifier import Classifier
 
 TOP = 5
@@ -43,80 +43,64 @@ class SetLoop:
 def run_images(
     model: Classifier, answers: Answers, images: Dataset, parts: PartFolder, loop: SetLoop, total: int | None
 ) -> list[str]:
-    """Run a model on images and write its answers in parts.
+    """Run a model on this process's share of images, ``total`` if known, and write its answers in parts.
 
-    Args:
-        model: in evaluation mode, on the accelerator's device.
-        answers: turns its logits into answers.
-        images: this process's share.
-        parts: receives the answers.
-        loop: how to run them.
-        total: images of the share, if known.
-
-    Returns:
-        A line for each image that could not be read, from all processes.
+    The model is in evaluation mode, on the accelerator's device. Returns a line for each image that could not be read,
+    from all processes.
     """
     workers = 0 if isinstance(images, IterableDataset) else loop.workers
-    loader = DataLoader(images, batch_size=loop.batch_size, num_workers=workers, collate_fn=batch_of)
+    loader = DataLoader(images, batch_size=loop.batch_size, num_workers=workers, collate_fn=collate_items)
     problems: list[str] = []
     waiting: list[Outcomes] = []
-    written = time.monotonic()
+
+    def write() -> float:
+        if waiting:
+            parts.add(join_outcomes(waiting))
+            waiting.clear()
+        return time.monotonic()
+
+    written = write()
     with bar(speed=True) as progress, torch.inference_mode():
         task = progress.add_task("images", total=total)
         for batch in loader:
             problems += batch.problems
             if batch.images is not None:
-                waiting.append(_answer_batch(model, answers, batch, batch.images, loop.accelerator))
+                waiting.append(_answer_batch(model, answers, batch.items, batch.images, loop.accelerator))
             if waiting and time.monotonic() - written > _SECONDS_A_PART:
-                written = _write(waiting, parts)
-            progress.advance(task, len(batch.names) + len(batch.problems))
-    if waiting:
-        _write(waiting, parts)
+                written = write()
+            progress.advance(task, len(batch.items) + len(batch.problems))
+    write()
     return gather_object(problems)
 
 
-def _write(waiting: list[Outcomes], parts: PartFolder) -> float:
-    parts.add(join_outcomes(waiting))
-    waiting.clear()
-    return time.monotonic()
-
-
 def _answer_batch(
-    model: Callable[[Tensor], Tensor], answers: Answers, batch: Batch, images: Tensor, accelerator: Accelerator
+    model: Callable[[Tensor], Tensor], answers: Answers, items: list[Item], images: Tensor, accelerator: Accelerator
 ) -> Outcomes:
     with accelerator.autocast():
         logits = model(images.to(accelerator.device, non_blocking=True))
     finite = torch.isfinite(logits).all(dim=1)
     if not finite.all():
-        name = batch.names[int((~finite).nonzero()[0])]
+        name = items[int((~finite).nonzero()[0])].name
         raise UserError(
             f"the model's logits for {name} are not finite: its weights are broken, or --precision is too low; nothing "
             "was recorded for this set"
         )
     scores = answers(logits.float())
     best = scores.topk(min(TOP, scores.shape[1]), dim=1)
-    found = _outcomes(batch, best.indices.cpu().numpy(), best.values[:, 0].float().cpu().numpy(), scores.shape[1])
-    return replace(found, scores=scores.float().cpu().numpy()) if scores.shape[1] <= MOST_SCORED else found
-
-
-def _outcomes(batch: Batch, best: np.ndarray, confidence: np.ndarray, count: int) -> Outcomes:
-    """Return the rows of a batch; ``best`` holds the best answers of each image, ``(B, 5)``, out of ``count``."""
-    right = _pad([sample.right for sample in batch.samples])
-    in_top = (best[:, :, None] == right[:, None, :]).any(axis=(1, 2))
+    found = best.indices.cpu().numpy()
+    samples, right = [item.sample for item in items], _pad([item.sample.right for item in items])
+    in_top = (found[:, :, None] == right[:, None, :]).any(axis=(1, 2))
     return Outcomes(
-        names=np.array(batch.names),
-        class_names=np.array([sample.class_name for sample in batch.samples]),
-        groups=np.array([sample.group for sample in batch.samples]),
-        textures=np.array([_texture(sample) for sample in batch.samples]),
+        names=np.array([item.name for item in items]),
+        class_names=np.array([sample.class_name for sample in samples]),
+        groups=np.array([sample.group for sample in samples]),
+        textures=np.array([-1 if sample.texture is None else sample.texture for sample in samples]),
         right=right,
-        answers=best[:, 0].astype(np.int64),
-        in_top5=in_top & (count > TOP),
-        confidence=confidence,
+        answers=found[:, 0].astype(np.int64),
+        in_top5=in_top & (scores.shape[1] > TOP),
+        confidence=best.values[:, 0].float().cpu().numpy(),
+        scores=scores.float().cpu().numpy() if scores.shape[1] <= MOST_SCORED else None,
     )
-
-
-def _texture(sample: Sample) -> int:
-    return -1 if sample.texture is None else sample.texture
 
 
 def _pad(rows: Sequence[Iterable[int]]) -> np.ndarray:

@@ -1,23 +1,26 @@
-"""The numbers of a set from its answers: accuracies with intervals, calibration, and a comparison of two models."""
+"""The numbers of a set from its answers: accuracies, calibration, a comparison of two models, and numbers by class."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from robustvit.common.derived_intervals import derived_difference, derived_interval
 from robustvit.common.group_intervals import worst_interval
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
 from robustvit.evaluation.calibration import calibration_error
-from robustvit.evaluation.on_sets.by_class import compare_set_metrics, set_metrics
-from robustvit.evaluation.on_sets.outcomes import Outcomes
+from robustvit.evaluation.class_numbers import MOST_CONFUSIONS
+from robustvit.evaluation.metrics import METRICS, Predictions
+from robustvit.evaluation.on_sets.outcomes import Outcomes, align_outcomes, rows_by
 from robustvit.evaluation.sets import Summary
 
 
 def set_numbers(
-    outcomes: Outcomes, summary: Summary, seen: Collection[int] = (), *, top5: bool = False
+    outcomes: Outcomes, summary: Summary, seen: Collection[int] | None = None, *, top5: bool = False
 ) -> dict[str, Interval]:
     """Compute the numbers of a set, each in [0, 1] with a 95 % CI over images.
 
@@ -36,17 +39,17 @@ def set_numbers(
     if top5:
         found["top5"] = mean_interval(outcomes.in_top5)
     found["ece"] = calibration_error(outcomes.confidence, correct)
-    found["worst_class"] = worst_interval(list(_answers_by(outcomes, "class_names").values()))
+    found["worst_class"] = worst_interval([correct[rows] for rows in rows_by(outcomes.class_names).values()])
     found |= set_metrics(outcomes)
     if (outcomes.groups != "").any():
-        worst = worst_interval(list(_answers_by(outcomes, "groups").values()))
-        found |= {"group_mean": _mean_of(accuracies_by(outcomes, "groups")), "worst_group": worst}
+        parts = [correct[rows] for rows in rows_by(outcomes.groups).values()]
+        found |= {"group_mean": _mean_over(list(map(mean_interval, parts))), "worst_group": worst_interval(parts)}
     if seen:
         inside = np.isin(outcomes.right, list(seen)).any(axis=1)
-        parts = {"seen_top1": correct[inside], "unseen_top1": correct[~inside]}
+        sides = {"seen_top1": correct[inside], "unseen_top1": correct[~inside]}
         if top5:
-            parts |= {"seen_top5": outcomes.in_top5[inside], "unseen_top5": outcomes.in_top5[~inside]}
-        found |= {name: mean_interval(part) for name, part in parts.items() if len(part)}
+            sides |= {"seen_top5": outcomes.in_top5[inside], "unseen_top5": outcomes.in_top5[~inside]}
+        found |= {name: mean_interval(part) for name, part in sides.items() if len(part)}
     headline = _headline(outcomes, summary, found)
     return found if headline is None else found | {"headline": headline}
 
@@ -67,24 +70,18 @@ def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) 
 
 def accuracies_by(outcomes: Outcomes, column: str) -> dict[str, Interval]:
     """Return the accuracy of each class (``class_names``) or group (``groups``), sorted by name."""
-    return {name: mean_interval(part) for name, part in _answers_by(outcomes, column).items()}
+    correct = outcomes.correct
+    return {name: mean_interval(correct[rows]) for name, rows in rows_by(getattr(outcomes, column)).items()}
 
 
-def _answers_by(outcomes: Outcomes, column: str) -> dict[str, np.ndarray]:
-    names, places = np.unique(getattr(outcomes, column), return_inverse=True)
-    order = np.argsort(places, kind="stable")
-    parts = np.split(outcomes.correct[order], np.cumsum(np.bincount(places))[:-1])
-    return {str(name): part for name, part in zip(names, parts, strict=True)}
-
-
-def _mean_of(parts: dict[str, Interval]) -> Interval:
+def _mean_over(parts: Sequence[Interval]) -> Interval:
     """Return the mean accuracy over groups, with a normal interval, since the groups are independent.
 
     Each group counts one more right and one more wrong image, so that the interval does not vanish if all answers are
     alike.
     """
-    means = np.array([part.mean for part in parts.values()])
-    counts = np.array([part.count for part in parts.values()])
+    means = np.array([part.mean for part in parts])
+    counts = np.array([part.count for part in parts])
     drawn = (means * counts + 1) / (counts + 2)
     error = float(np.sqrt((drawn * (1 - drawn) / (counts + 2)).sum()) / len(means))
     mean, reach = float(means.mean()), float(stats.norm.ppf(0.975)) * error
@@ -94,26 +91,93 @@ def _mean_of(parts: dict[str, Interval]) -> Interval:
 def compare_outcomes(before: Outcomes, after: Outcomes) -> dict[str, Any]:
     """Compare two models on the images that both have seen.
 
-    Returns:
-        ``top1``, the paired difference after minus before, see ``paired_interval``; ``helped`` and ``harmed``, images
-        that only the second or only the first got right; the differences of ``set_metrics``; ``mcnemar_p``, the exact
-        two-sided p of McNemar's test; and ``classes``, the paired difference of each, see ``paired_interval``.
+    ``top1`` and ``classes`` are paired differences, after minus before, see ``paired_interval``; ``helped`` and
+    ``harmed`` count images that only the second or only the first got right; the differences of ``set_metrics`` have
+    their names; ``mcnemar_p`` is the exact two-sided p of McNemar's test.
     """
-    _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
-    before, after = before.at(one), after.at(other)
-    old, new = before.correct, after.correct
-    helped, harmed = new & ~old, old & ~new
-    names, places = np.unique(before.class_names, return_inverse=True)
-    counts = [np.bincount(places, weights, len(names)) for weights in (helped, harmed, None)]
-    classes = {
-        str(name): paired_interval(int(up), int(down), int(count))
-        for name, up, down, count in zip(names, *counts, strict=True)
-    }
+    before, after = align_outcomes(before, after)
+    helped, harmed = after.correct & ~before.correct, before.correct & ~after.correct
+    up, down = int(helped.sum()), int(harmed.sum())
     return {
-        "top1": paired_interval(int(helped.sum()), int(harmed.sum()), len(old)),
-        "helped": int(helped.sum()),
-        "harmed": int(harmed.sum()),
+        "top1": paired_interval(up, down, len(before)),
+        "helped": up,
+        "harmed": down,
         **compare_set_metrics(before, after),
-        "mcnemar_p": mcnemar(int(helped.sum()), int(harmed.sum())),
-        "classes": classes,
+        "mcnemar_p": mcnemar(up, down),
+        "classes": {
+            name: paired_interval(int(helped[rows].sum()), int(harmed[rows].sum()), len(rows))
+            for name, rows in rows_by(before.class_names).items()
+        },
     }
+
+
+def set_predictions(outcomes: Outcomes) -> tuple[Predictions, bool]:
+    """Return the answers by class of the set, and whether every answer is right for one class at most.
+
+    Where several classes share a right answer, a wrong answer belongs to no class.
+    """
+    labels = np.unique(outcomes.class_names, return_inverse=True)[1].ravel()
+    pairs = np.stack([np.repeat(labels, outcomes.right.shape[1]), outcomes.right.ravel()], axis=1)
+    pairs = np.unique(pairs[pairs[:, 1] >= 0], axis=0)
+    told = len(np.unique(pairs[:, 1])) == len(pairs)
+    owner = np.full(int(max(outcomes.answers.max(), pairs[:, 1].max(initial=0))) + 1, -1)
+    if told:
+        owner[pairs[:, 1]] = pairs[:, 0]
+    said = np.where(outcomes.answers >= 0, owner[outcomes.answers], -1)
+    answers = np.where(outcomes.correct, labels, np.where(said == labels, -1, said))
+    return Predictions(labels, answers, _scores(outcomes.scores, pairs) if told else None), told
+
+
+def _scores(scores: np.ndarray | None, pairs: np.ndarray) -> np.ndarray | None:
+    """Return the score of each class, ``(N, K)``: that of its answers together; None for a single class.
+
+    Given are the scores of every answer, ``(N, A)``, if they are known, and pairs of classes and answers, ``(P, 2)``.
+    """
+    classes = len(np.unique(pairs[:, 0]))
+    if scores is None or classes < 2:
+        return None
+    found = np.zeros((classes, len(scores)))
+    np.add.at(found, pairs[:, 0], scores.T[pairs[:, 1]])
+    return found.T
+
+
+def set_metrics(outcomes: Outcomes) -> dict[str, Interval]:
+    """Return ``balanced_accuracy``, and where every answer belongs to one class ``macro_f1``.
+
+    Also ``auroc`` and ``average_precision`` where the scores of all answers are known, see ``Outcomes``.
+    """
+    found, told = set_predictions(outcomes)
+    return {METRICS[name].column: derived_interval(METRICS[name].derive(found)) for name in _list_metrics(told, found)}
+
+
+def _list_metrics(told: bool, *sides: Predictions) -> list[str]:
+    """Return the metrics that predictions can have."""
+    ranked = all(side.scores is not None for side in sides)
+    return ["balanced-accuracy", *(["macro-f1"] if told else []), *(["auroc", "average-precision"] if ranked else [])]
+
+
+def compare_set_metrics(before: Outcomes, after: Outcomes) -> dict[str, Interval]:
+    """Return the paired differences of ``set_metrics`` on the same images in the same order."""
+    (old, told), (new, _) = set_predictions(before), set_predictions(after)
+    return {
+        METRICS[name].column: derived_difference(METRICS[name].derive(old), METRICS[name].derive(new))
+        for name in _list_metrics(told, old, new)
+    }
+
+
+def set_precisions(outcomes: Outcomes) -> dict[str, Interval]:
+    """Return the precision of each class that is answered at all; empty where classes share right answers."""
+    found, told = set_predictions(outcomes)
+    if not told:
+        return {}
+    answered = found.answers >= 0
+    names, right = np.unique(outcomes.class_names)[found.answers[answered]], outcomes.correct[answered]
+    return {name: mean_interval(right[rows]) for name, rows in rows_by(names).items()}
+
+
+def set_confusions(outcomes: Outcomes, names: Sequence[str]) -> list[dict[str, str | int]]:
+    """Return the most frequent wrong answers first: ``class``, ``answer`` (of these names) and number of ``images``."""
+    wrong = outcomes.at(~outcomes.correct)
+    counts = Counter(zip(wrong.class_names.tolist(), wrong.answers.tolist(), strict=True))
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_CONFUSIONS]
+    return [{"class": str(one), "answer": names[answer], "images": count} for (one, answer), count in ranked]

@@ -55,9 +55,22 @@ class Outcomes:
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """The columns that there are, by name."""
+        """The columns that are not None, by name."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: column for name, column in found.items() if column is not None}
+
+
+def align_outcomes(before: Outcomes, after: Outcomes) -> tuple[Outcomes, Outcomes]:
+    """Return the answers of two models to the images that both have seen, in the same order."""
+    _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
+    return before.at(one), after.at(other)
+
+
+def rows_by(names: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the rows of each name in a column ``(N,)``, sorted by name."""
+    found, places, counts = np.unique(names, return_inverse=True, return_counts=True)
+    parts = np.split(np.argsort(places, kind="stable"), np.cumsum(counts))
+    return {str(name): part for name, part in zip(found, parts[:-1], strict=True)}
 
 
 def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Precision, Protocol
 from robustvit.common.provenance import provenance
 from robustvit.common.wording import pluralize
-from robustvit.evaluation.on_sets.by_class import set_confusions, set_precisions
-from robustvit.evaluation.on_sets.images import DiskImages, StreamedImages, name_of
+from robustvit.evaluation.on_sets.images import DiskImages, Preparation, StreamedImages, name_of
 from robustvit.evaluation.on_sets.loop import TOP, SetLoop, run_images
-from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, set_numbers
+from robustvit.evaluation.on_sets.numbers import (
+    accuracies_by,
+    compare_outcomes,
+    set_confusions,
+    set_numbers,
+    set_precisions,
+)
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 from robustvit.evaluation.records.described import describe_model
 from robustvit.evaluation.records.record import Record, check_record_place, read_record, record_path, write_record
@@ -62,31 +68,22 @@ class SetSettings:
     loop: SetLoop
 
 
-def recorded_preprocessing(model: SetModel, **further: Any) -> dict[str, Any]:
+def describe_preprocessing(model: SetModel, **further: Any) -> dict[str, Any]:
     """Return the preprocessing and everything else that results depend on, in the form of a record read from JSON."""
     return json.loads(json.dumps(asdict(model.classifier.preprocessing))) | further
 
 
-def set_model(
+def make_set_model(
     classifier: Classifier, source: str, seen: frozenset[int] = frozenset(), checkpoint: str | None = None
 ) -> SetModel:
-    """Prepare a model for evaluation; hashing its weights takes a second."""
+    """Describe a model for evaluation; hashing its weights takes a second."""
     return SetModel(classifier, describe_model(classifier, source, checkpoint=checkpoint), seen)
-
-
-def outcomes_path(record: Path) -> Path:
-    """Return the path of the answers to each image, beside their record."""
-    return record.with_suffix(".npz")
 
 
 def evaluate_set(
     benchmark: Benchmark, model: SetModel, place: SetSettings, baseline: SetModel | None = None
 ) -> tuple[Record, bool]:
-    """Evaluate a model on a set and record it; earlier answers are used again.
-
-    Returns:
-        The record, and whether all answers were there already.
-    """
+    """Evaluate a model on a set; return its record, and whether all answers had been recorded already."""
     after, before = ask_set(benchmark, model, place, baseline)
     return record_set(benchmark, model, place, after, baseline, before), after.reused
 
@@ -100,7 +97,7 @@ class SetAnswers:
         answers: the possible answers.
         problems: a line for everything that is missing or could not be read.
         expected: images that the whole set has.
-        reused: whether all answers were there already.
+        reused: whether all answers had been recorded already.
     """
 
     outcomes: Outcomes
@@ -155,34 +152,18 @@ def _write(record: Record, place: SetSettings, reused: bool) -> None:
 def _answer_set(benchmark: Benchmark, model: SetModel, place: SetSettings, listing: Listing | None) -> SetAnswers:
     """Collect all answers of a model to a set: those of earlier calls, and the remaining ones now."""
     accelerator = place.loop.accelerator
-    path = outcomes_path(record_path(place.records, benchmark.name, place.protocol, model.weights))
+    path = record_path(place.records, benchmark.name, place.protocol, model.weights).with_suffix(".npz")
     identity = _identity(benchmark, model, place, listing)
     parts = PartFolder(path.with_name(f".{path.stem}.parts"), identity, accelerator.process_index)
-    whole = read_outcomes(path, identity)
-    known = [*([] if whole is None else [whole]), *parts.read()]
-    done = {str(name) for part in known for name in part.names}
+    done = {str(name) for part in (*_read_whole(path, identity), *parts.read()) for name in part.names}
     accelerator.wait_for_everyone()  # every process must see what is done before one continues
-    share = (accelerator.process_index, accelerator.num_processes)
-    lines: list[str] = []
-    if listing is None:
-        images, answers = stream(benchmark, place.protocol)
-        if len(done) < benchmark.images:
-            streamed = StreamedImages(images, done, share, benchmark, place.protocol, model.classifier.preprocessing)
-            lines = run_images(model.classifier, answers, streamed, parts, place.loop, None)
-    else:
-        answers, root = listing.answers, Path(str(place.root))
-        todo = [sample for sample in listing.samples if name_of(sample, root) not in done]
-        if todo:
-            mine = DiskImages(
-                todo[share[0] :: share[1]], root, benchmark, place.protocol, model.classifier.preprocessing
-            )
-            lines = run_images(model.classifier, answers, mine, parts, place.loop, len(mine))
+    answers, lines = _answer_rest(benchmark, model, place, listing, done, parts)
     accelerator.wait_for_everyone()
     fresh = list(parts.read())
-    whole = read_outcomes(path, identity)  # again: another call may have finished meanwhile
-    if not fresh and whole is None:
+    known = [*fresh, *_read_whole(path, identity)]  # read again: another call may have finished meanwhile
+    if not known:
         raise UserError(f"no image of {benchmark.title} could be read: {lines[0] if lines else 'the set is empty'}")
-    outcomes = join_outcomes([*fresh, *([] if whole is None else [whole])])
+    outcomes = join_outcomes(known)
     if listing is not None and (lacking := len(listing.samples) - len(outcomes) - len(lines)) > 0:
         lines.append(f"no answer on {pluralize(lacking, 'image')}: another call may be running; call again")
     accelerator.wait_for_everyone()
@@ -193,41 +174,63 @@ def _answer_set(benchmark: Benchmark, model: SetModel, place: SetSettings, listi
     return SetAnswers(outcomes, answers, problems, benchmark.images, not fresh)
 
 
+def _read_whole(path: Path, identity: str) -> list[Outcomes]:
+    """Return the answers that a finished call wrote; empty if there are none."""
+    found = read_outcomes(path, identity)
+    return [] if found is None else [found]
+
+
+def _answer_rest(
+    benchmark: Benchmark,
+    model: SetModel,
+    place: SetSettings,
+    listing: Listing | None,
+    done: Collection[str],
+    parts: PartFolder,
+) -> tuple[Answers, list[str]]:
+    """Answer this process's share of the images that are not done; return the possible answers, and problems."""
+    rank, processes = place.loop.accelerator.process_index, place.loop.accelerator.num_processes
+    prepare = Preparation(benchmark, place.protocol, model.classifier.preprocessing)
+    if listing is None:
+        images, answers = stream(benchmark, place.protocol)
+        if len(done) >= benchmark.images:
+            return answers, []
+        streamed = StreamedImages(images, done, (rank, processes), prepare)
+        return answers, run_images(model.classifier, answers, streamed, parts, place.loop, None)
+    root = Path(str(place.root))
+    todo = [sample for sample in listing.samples if name_of(sample, root) not in done]
+    if not todo:
+        return listing.answers, []
+    mine = DiskImages(todo[rank::processes], root, prepare)
+    return listing.answers, run_images(model.classifier, listing.answers, mine, parts, place.loop, len(mine))
+
+
 def _identity(benchmark: Benchmark, model: SetModel, place: SetSettings, listing: Listing | None) -> str:
     """Hash everything that answers depend on."""
     samples = [] if listing is None else [
         [name_of(s, Path(str(place.root))), s.right, s.class_name, s.group] for s in listing.samples
     ]  # fmt: skip
-    said = [benchmark.name, place.protocol, model.weights, _preprocessing(model, place), place.root is None, samples]
+    preprocessing = describe_preprocessing(model, precision=place.precision)
+    said = [benchmark.name, place.protocol, model.weights, preprocessing, place.root is None, samples]
     return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _preprocessing(model: SetModel, place: SetSettings) -> dict[str, Any]:
-    return recorded_preprocessing(model, precision=place.precision)
-
-
 def _record(benchmark: Benchmark, model: SetModel, place: SetSettings, asked: SetAnswers) -> Record:
-    outcomes = asked.outcomes
-    has_groups = bool((outcomes.groups != "").any())
+    outcomes, summary, seen = asked.outcomes, benchmark.summary[place.protocol], asked.answers.places(model.seen)
     return Record(
         set=benchmark.name,
         protocol=place.protocol,
         model=model.about,
-        preprocessing=_preprocessing(model, place),
+        preprocessing=describe_preprocessing(model, precision=place.precision),
         samples=len(outcomes),
         expected=asked.expected,
         complete=len(outcomes) == asked.expected,
         problems=asked.problems,
-        numbers=set_numbers(
-            outcomes,
-            benchmark.summary[place.protocol],
-            asked.answers.places(model.seen),
-            top5=len(asked.answers.names) > TOP,
-        ),
+        numbers=set_numbers(outcomes, summary, seen, top5=len(asked.answers.names) > TOP),
         classes=accuracies_by(outcomes, "class_names"),
         precisions=set_precisions(outcomes),
         confusions=set_confusions(outcomes, asked.answers.names),
-        groups=accuracies_by(outcomes, "groups") if has_groups else {},
+        groups=accuracies_by(outcomes, "groups") if (outcomes.groups != "").any() else {},
         compared={},
         **provenance(),
     )

@@ -21,12 +21,12 @@ from robustvit.common.progress import track
 from robustvit.common.wording import pluralize
 from robustvit.data.photo import Photo
 from robustvit.evaluation.on_sets.segmented_photos import MatFile, SegmentedPhotos, find_mat
+from robustvit.evaluation.records.record import MEASURE_TITLES
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
 from robustvit.models.classifier import Classifier
 
-_TITLES = {"pixel_accuracy": "pixel accuracy", "miou": "mIoU", "map": "mAP"}
 _RESAMPLES = 1999
 
 
@@ -54,10 +54,8 @@ class SegmentationScores:
         return {"pixel_accuracy": self.pixel_accuracy, "miou": self.miou, "map": self.map}
 
     def __str__(self) -> str:
-        rows = [f"segmentation test on {pluralize(len(self.precisions), 'image')}"]
-        for name, found in self.numbers.items():
-            rows.append(f"  {_TITLES[name]:<16}{found.percent()}")
-        return "\n".join(rows)
+        rows = [f"  {MEASURE_TITLES[name]:<16}{found.percent()}" for name, found in self.numbers.items()]
+        return "\n".join([f"segmentation test on {pluralize(len(self.precisions), 'image')}", *rows])
 
 
 def segmentation_test(
@@ -86,21 +84,21 @@ def segmentation_test(
     expect_at_least(1, batch_size=batch_size)
     expect_at_least(0, workers=workers)
     check_method(method, model)
-    source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else with_masks(photos)
+    source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else expect_masks(photos)
     data = SegmentedPhotos(source, model.preprocessing.input_size, mask_format=mask_format)
     counts, precisions = [], []
     with evaluating(model):
         for batch in track(DataLoader(data, batch_size=batch_size, num_workers=workers), "segmentation test"):
             with torch.no_grad():
                 maps = relevance(model, batch["image"].to(device), method=method).float().cpu()
-            _refuse_no_numbers(maps, batch["index"], data)
+            _expect_finite(maps, batch["index"], data)
             counts.append(pixel_counts(maps, batch["mask"]))
             precisions.append(map_average_precision(maps, batch["mask"]))
     return segmentation_scores(np.concatenate(counts), np.concatenate(precisions), seed)
 
 
-def with_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
-    """Return the photos; refuse photos without a mask."""
+def expect_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
+    """Return photos; refuse those without a mask."""
     if not photos:
         raise UserError("expected photos with masks for the segmentation test, got none: name their folders")
     for photo in photos:
@@ -109,7 +107,7 @@ def with_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
     return photos
 
 
-def _refuse_no_numbers(maps: Tensor, indices: Tensor, data: SegmentedPhotos) -> None:
+def _expect_finite(maps: Tensor, indices: Tensor, data: SegmentedPhotos) -> None:
     broken = (~maps.isfinite()).flatten(1).any(dim=1)
     if broken.any():
         name = data.name_of(int(indices[broken.nonzero()[0, 0]]))
@@ -153,18 +151,12 @@ def _by_image(of: Callable[[np.ndarray, np.ndarray], Any], values: np.ndarray, l
 
 
 def map_average_precision(maps: Tensor, masks: Tensor) -> np.ndarray:
-    """Compute the average precision of each image over both channels ``(1 - R, R)``, flattened (paper, Table 3).
+    """Compute the average precision ``(B,)`` of images over both channels ``(1 - R, R)``, flattened (paper, Table 3).
 
     Exact, without bins: ``sum over thresholds of (recall - recall before) * precision``, as torchmetrics and
     scikit-learn define it. One sort of the map is enough, since the first channel runs through the same values
-    backwards: its order is the map's, reversed, and joining two sorted lists takes no further sort.
-
-    Args:
-        maps: ``(B, 1, H, W)`` in [0, 1]; taken as float32.
-        masks: ``(B, 1, H, W)``, true or 1 on the object.
-
-    Returns:
-        ``(B,)`` float64 in [0, 1].
+    backwards: its order is the map's, reversed, and joining two sorted lists takes no further sort. The arguments are
+    as in ``pixel_counts``, the maps in [0, 1].
     """
     values, labels = _flat(maps, masks)
     if not (values.min(initial=0) >= 0 and values.max(initial=0) <= 1):
@@ -196,15 +188,11 @@ def _precision_of(values: np.ndarray, labels: np.ndarray) -> float:
 
 
 def segmentation_scores(counts: np.ndarray, precisions: np.ndarray, seed: int = 0) -> SegmentationScores:
-    """Compute the scores of a set from the counts of each image; the intervals are a bootstrap over images.
+    """Compute the scores of a set from ``pixel_counts`` and ``map_average_precision`` of its images.
 
-    Args:
-        counts: ``(N, 4)``, see ``pixel_counts``.
-        precisions: ``(N,)``, see ``average_precision``.
-        seed: fixes the intervals.
+    The intervals are a bootstrap over images; ``seed`` fixes them.
     """
-    found = _bootstrap(np.column_stack([counts, precisions]), _statistics, seed)
-    accuracy, miou, mean_precision = found
+    accuracy, miou, mean_precision = _bootstrap(np.column_stack([counts, precisions]), _statistics, seed)
     return SegmentationScores(accuracy, miou, mean_precision, counts, precisions)
 
 
@@ -218,7 +206,7 @@ def segmentation_difference(
         )
     both = np.column_stack([before.counts, before.precisions, after.counts, after.precisions])
     found = _bootstrap(both, lambda sums: _statistics(sums[..., 5:]) - _statistics(sums[..., :5]), seed)
-    return dict(zip(_TITLES, found, strict=True))
+    return dict(zip(before.numbers, found, strict=True))
 
 
 def _statistics(means: np.ndarray) -> np.ndarray:

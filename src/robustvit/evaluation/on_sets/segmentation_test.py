@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from robustvit.data.objects_seen import shows_no_object
 from robustvit.data.photo import Photo
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
-from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, recorded_preprocessing
+from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, describe_preprocessing
 from robustvit.evaluation.on_sets.segmentation_scores import (
     SegmentationScores,
+    expect_masks,
     segmentation_difference,
     segmentation_test,
-    with_masks,
 )
 from robustvit.evaluation.on_sets.segmented_photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.evaluation.records.record import Record, check_record_place, read_record, write_record
@@ -43,7 +42,7 @@ def check_segmentation(
     name: str, place: SetSettings, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
 ) -> None:
     """Refuse sets and models that cannot be tested before anything else runs."""
-    _source(name, place, own)
+    _find_images(name, place, own)
     for model in models:
         check_method(method, model)
 
@@ -58,7 +57,7 @@ def evaluate_segmentation(
     method: str = _USUAL,
     trained: TrainedPhotos = UNKNOWN,
 ) -> tuple[Record, bool]:
-    """Run the segmentation test and record it; a complete recorded result is used again.
+    """Run the segmentation test; return its record, and whether the result had been recorded already.
 
     Args:
         name: one of ``SEGMENTATION_SETS``.
@@ -68,47 +67,48 @@ def evaluate_segmentation(
         own: the user's photos and masks.
         method: of the maps.
         trained: photos that the models were trained on; left out of the user's unless they are included.
-
-    Returns:
-        The record, and whether it was there already.
     """
-    asked = _source(name, place, own)
+    asked = _find_images(name, place, own)
     if own.images is not None and not isinstance(asked.images, Path):
-        asked = _left_to_test(asked, asked.images, own, trained)
+        asked = _leave_out_trained(asked, asked.images, own, trained)
     if place.loop.accelerator.is_main_process:
         for line in [*asked.notes, *asked.seen]:
             warn(line)
     name = asked.name + ("" if method == _USUAL else f"+{method}")
-    about = recorded_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **asked.about})
+    about = describe_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **asked.about})
     path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
     if (old := _find_recorded(path, about, baseline)) is not None:
         return old, True
-    tested = partial(_score_model, source=asked.images, place=place, method=method, mask_format=own.mask_format)
-    after = tested(model)
-    compared: dict[str, Any] = {}
+    after = _score_model(model, asked.images, place, method, own.mask_format)
+    record = _make_record(name, model, place, asked, about, after)
     if baseline is not None:
-        before = tested(baseline)
-        compared = {"baseline": baseline.about, **segmentation_difference(before, after)}
+        before = _score_model(baseline, asked.images, place, method, own.mask_format)
+        record.compared.update({"baseline": baseline.about, **segmentation_difference(before, after)})
+    if place.loop.accelerator.is_main_process:
+        write_record(record, place.records)
+    return record, False
+
+
+def _make_record(
+    name: str, model: SetModel, place: SetSettings, asked: _Asked, about: dict[str, Any], after: SegmentationScores
+) -> Record:
     samples = len(after.precisions)
-    complete, lacking = samples == asked.expected, f"expected {pluralize(asked.expected, 'image')}, found {samples:,}"
-    record = Record(
+    lacking = f"expected {pluralize(asked.expected, 'image')}, found {samples:,}"
+    return Record(
         set=name,
         protocol=place.protocol,
         model=model.about,
         preprocessing=about,
         samples=samples,
         expected=asked.expected,
-        complete=complete,
-        problems=[*asked.seen, *([] if complete else [lacking])],
+        complete=samples == asked.expected,
+        problems=[*asked.seen, *([lacking] if samples != asked.expected else [])],
         numbers=after.numbers,
         classes={},
         groups={},
-        compared=compared,
+        compared={},
         **provenance(),
     )
-    if place.loop.accelerator.is_main_process:
-        write_record(record, place.records)
-    return record, False
 
 
 def _find_recorded(path: Path, about: dict[str, Any], baseline: SetModel | None) -> Record | None:
@@ -122,13 +122,13 @@ def _find_recorded(path: Path, about: dict[str, Any], baseline: SetModel | None)
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is tested.
+    """The images of a test.
 
     Attributes:
         name: of the set in records.
         images: photos with masks, or the file of the set.
         expected: their number.
-        about: what identifies them.
+        about: facts that identify them.
         notes: on them, for the reader.
         seen: notes on photos that models were trained on, which are recorded too.
     """
@@ -141,7 +141,7 @@ class _Asked:
     seen: list[str] = field(default_factory=list)
 
 
-def _left_to_test(asked: _Asked, photos: Sequence[Photo], own: MeasuredPhotos, trained: TrainedPhotos) -> _Asked:
+def _leave_out_trained(asked: _Asked, photos: Sequence[Photo], own: MeasuredPhotos, trained: TrainedPhotos) -> _Asked:
     """Leave out the user's photos that models were trained on; the name then tells folders apart."""
     kept, seen = trained.among([photo.image for photo in photos]).left(photos, own.include_trained)
     about = asked.about | {"images": len(kept), "mask_format": own.mask_format, "content": _content_of(kept)}
@@ -149,7 +149,7 @@ def _left_to_test(asked: _Asked, photos: Sequence[Photo], own: MeasuredPhotos, t
     return _Asked(name, kept, len(kept), about, asked.notes, seen)
 
 
-def _source(name: str, place: SetSettings, own: MeasuredPhotos) -> _Asked:
+def _find_images(name: str, place: SetSettings, own: MeasuredPhotos) -> _Asked:
     """Find the images of a set, or the user's."""
     if name == "imagenet-segmentation":
         if place.root is None:
@@ -158,15 +158,14 @@ def _source(name: str, place: SetSettings, own: MeasuredPhotos) -> _Asked:
         return _Asked(name, file, MAT_IMAGES, {"images": len(MatFile(file))})
     if own.images is None:
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
-    photos, notes = find_usable_photos(own, labelled=False)
-    shown = [photo for photo in photos if not shows_no_object(photo, own.mask_format)]
-    if without := len(photos) - len(shown):
+    every, notes = find_usable_photos(own, labelled=False)
+    photos = [photo for photo in every if not shows_no_object(photo, own.mask_format)]
+    if without := len(every) - len(photos):
         notes.append(f"{pluralize(without, 'photo')} without an object left out of the segmentation test.")
-    photos = shown
     about: dict[str, Any] = {"images": len(photos), "folder": str(Path(own.images).resolve())}
     if (scale := recorded_scale(photo.pixels for photo in photos)) is not None:
         about["range"] = scale
-    return _Asked(name, with_masks(photos), len(photos), about, notes)
+    return _Asked(name, expect_masks(photos), len(photos), about, notes)
 
 
 def _content_of(photos: Sequence[Photo]) -> str:

@@ -30,7 +30,7 @@ _IMAGES, _MASKS = "/value/img", "/value/gt"
 
 
 def find_mat(root: str | Path) -> Path:
-    """ImageNet-Segmentation's file: ``root`` itself, or in it or its folder ``imagenet-segmentation``."""
+    """Find ImageNet-Segmentation's file: ``root`` itself, or in it or in its folder ``imagenet-segmentation``."""
     root = Path(root)
     for path in (root, root / MAT_FILE, root / "imagenet-segmentation" / MAT_FILE):
         if path.is_file():
@@ -125,11 +125,9 @@ class SegmentedPhotos(Dataset):
 
     def name_of(self, index: int) -> str:
         """Return the name of an image for messages."""
-        return (
-            f"image {index} of {self.source.path}"
-            if isinstance(self.source, MatFile)
-            else str(self.source[index].image)
-        )
+        if isinstance(self.source, MatFile):
+            return f"image {index} of {self.source.path}"
+        return str(self.source[index].image)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image, mask = self._pair(index)

@@ -8,28 +8,7 @@ from dataclasses import dataclass
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import Interval, independent_difference
 from robustvit.common.wording import pluralize
-from robustvit.evaluation.records.record import Record
-
-_LABELLED = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "ece": "calibration error",
-    "worst_class": "worst class",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "group_mean": "mean over groups",
-    "worst_group": "worst group",
-    "headline": "headline",
-    "seen_top1": "classes seen in finetuning",
-    "unseen_top1": "other classes",
-    "seen_top5": "classes seen, top-5",
-    "unseen_top5": "other classes, top-5",
-    "pixel_accuracy": "pixel accuracy",
-    "miou": "mIoU",
-    "map": "mAP",
-}
+from robustvit.evaluation.records.record import MEASURE_TITLES, Record
 
 
 @dataclass(frozen=True)
@@ -72,13 +51,13 @@ def _lines(record: Record) -> list[str]:
         if name == "headline" and number in [v for k, v in record.numbers.items() if k != name]:
             continue
         mark = "  (headline)" if number == headline and name in ("top1", "group_mean", "worst_group") else ""
-        lines.append(f"  {_LABELLED.get(name, name):<28}{number.percent()}{mark}")
+        lines.append(f"  {MEASURE_TITLES.get(name, name):<28}{number.percent()}{mark}")
     if "top1" in record.numbers and headline is None:
         lines.append("  headline: cannot be told, no answer was the shape or the texture of its image")
     if record.compared:
         said = record.compared
         if "top1" not in said:
-            changes = [f"{_LABELLED[k]} {v.points('')}" for k, v in said.items() if isinstance(v, Interval)]
+            changes = [f"{MEASURE_TITLES[k]} {v.points('')}" for k, v in said.items() if isinstance(v, Interval)]
             return [*lines, f"  against {said['baseline']['source']}: {', '.join(changes)}"]
         lines.append(
             f"  against {said['baseline']['source']}: top-1 {said['top1'].points('')}, {said['helped']} helped, "

@@ -1,13 +1,17 @@
-"""Describe a model: the hash of its weights, and how it was made."""
+"""Describe a model in a record: the hash of its weights, how it was made, and the training data of its run."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
 
 from robustvit.common.run_folder import RunFolder
+from robustvit.common.wording import pluralize
 from robustvit.data.manifest import tokencut_protocol
 from robustvit.models.classifier import Classifier
 from robustvit.models.method_names import method_name
@@ -15,7 +19,7 @@ from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.weights import weights_hash
 
 # Defaults of methods in runs of version 0.1, whose settings do not name the method.
-_USUAL: dict[str, dict[str, Any]] = {
+_FORMER_DEFAULTS: dict[str, dict[str, Any]] = {
     "gradmask": {"relevance_weight": None, "classification_weight": 1.0},
     "rrr": {"relevance_weight": None, "classification_weight": 1.0},
     "swap-augmentation": {"swap_share": 1.0},
@@ -44,6 +48,10 @@ METHOD_TITLES: dict[str, str] = {
     "group-dro": "Group DRO",
     "given": "weights of another origin",
 }
+
+# How reproduce names its runs; in records of earlier versions only the name tells the setting.
+_NAME = re.compile(r"-seed(?P<seed>\d+)-(?P<classes>\d+)x(?P<samples>\d+)(?:[/\\](?:best|last))?[/\\]?$")
+_USUAL_SIZES = ((500, 3), (5, 3))  # classes and photos of each at paper and at tiny scale
 
 
 def describe_model(
@@ -131,5 +139,36 @@ def _method_of_run(config: dict[str, Any]) -> str:
     """Return the method that a run's settings name; for version 0.1 it follows from the other settings."""
     if isinstance(config.get("method"), str):
         return str(config["method"])
-    usual = _USUAL.get(str(config.get("guidance")), {})
+    usual = _FORMER_DEFAULTS.get(str(config.get("guidance")), {})
     return method_name(config, usual, tokencut_protocol(config))
+
+
+@dataclass(frozen=True)
+class RunSetting:
+    """The training data of a reproduction's run.
+
+    Attributes:
+        seed: of the choice of classes.
+        classes: number of classes.
+        samples: photos of each class.
+        usual: whether the paper's tables have this number of classes and photos.
+    """
+
+    seed: int
+    classes: int
+    samples: int
+    usual: bool
+
+    def __str__(self) -> str:
+        return f"{pluralize(self.samples, 'photo')} of each of {pluralize(self.classes, 'class', 'classes')}"
+
+
+def setting_of(model: Mapping[str, Any]) -> RunSetting | None:
+    """Return the setting of a record's ``model``; None for models that ``reproduce`` did not train."""
+    if isinstance(said := model.get("setting"), Mapping):
+        return RunSetting(**said)
+    found = _NAME.search(str(model.get("source", "")))
+    if found is None:
+        return None
+    seed, classes, samples = (int(found[name]) for name in ("seed", "classes", "samples"))
+    return RunSetting(seed, classes, samples, (classes, samples) in _USUAL_SIZES)

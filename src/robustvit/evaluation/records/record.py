@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
@@ -18,14 +17,26 @@ from robustvit.common.progress import warn
 _MARK = "robustvit_record"  # the key that marks records, with the version of the layout
 _LAYOUT = 1
 _INTERVAL = {"mean", "low", "high", "count"}
-_KINDS: dict[str, type] = {
-    "set": str, "protocol": str, "model": dict, "preprocessing": dict, "samples": int, "expected": int,
-    "complete": bool, "problems": list, "numbers": dict, "classes": dict, "groups": dict, "compared": dict,
-    "versions": dict, "command": list, "date": str, "precisions": dict, "confusions": list,
-}  # fmt: skip
-
-
-_ADDED: dict[str, Any] = {"precisions": {}, "confusions": []}  # missing in older records
+MEASURE_TITLES: dict[str, str] = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "ece": "calibration error",
+    "worst_class": "worst class",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "group_mean": "mean over groups",
+    "worst_group": "worst group",
+    "headline": "headline",
+    "seen_top1": "top-1, classes seen",
+    "unseen_top1": "top-1, other classes",
+    "seen_top5": "top-5, classes seen",
+    "unseen_top5": "top-5, other classes",
+    "pixel_accuracy": "pixel accuracy",
+    "miou": "mIoU",
+    "map": "mAP",
+}
 
 
 class ForeignFile(UserError):
@@ -87,12 +98,9 @@ def record_path(folder: str | Path, set: str, protocol: str, weights: str) -> Pa
 
 
 def check_record_place(folder: str | Path, set: str, protocol: str, weights: str, *, complete: bool = True) -> Path:
-    """Check that a result can be recorded, before work is spent on it.
+    """Check that a result can be recorded, before work is spent on it; return the record's file.
 
     An older record of the same model, set and protocol is replaced, but not a complete record by an incomplete one.
-
-    Returns:
-        The record's file.
     """
     path = record_path(folder, set, protocol, weights)
     check_writable(path)
@@ -104,16 +112,11 @@ def check_record_place(folder: str | Path, set: str, protocol: str, weights: str
 
 
 def write_record(record: Record, folder: str | Path) -> Path:
-    """Write a record to a folder, whole or not at all; the folder is created.
-
-    Returns:
-        The file; see ``record_path``.
-    """
-    path = check_record_place(
-        folder, record.set, record.protocol, str(record.model.get("weights")), complete=record.complete
-    )
+    """Write a record to a folder, which is created, whole or not at all; return the file, see ``record_path``."""
+    weights = str(record.model.get("weights"))
+    path = check_record_place(folder, record.set, record.protocol, weights, complete=record.complete)
     content = asdict(record)
-    if wrong := _wrong(content):
+    if wrong := _find_fault(content):
         raise UserError(f"refused to record the result on {record.set}: {wrong}")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json({_MARK: _LAYOUT, **content}, path)
@@ -134,8 +137,9 @@ def read_record(path: str | Path) -> Record:
         raise UserError(
             f"{path} has layout {layout!r} of records, this version reads {_LAYOUT}: use the version that wrote it"
         )
-    found = _ADDED | found
-    if wrong := _wrong(found):
+    found.setdefault("precisions", {})  # missing in older records, as is the next
+    found.setdefault("confusions", [])
+    if wrong := _find_fault(found):
         raise UserError(f"record {path} is broken, {wrong}: {way}")
     return Record(**{name: _with_intervals(value) for name, value in found.items()})
 
@@ -158,14 +162,16 @@ def read_records(folder: str | Path) -> list[Record]:
     return found
 
 
-def _wrong(content: dict[str, Any]) -> str:
-    """Return what is wrong with the content of a record; empty if nothing is."""
-    names = {field.name for field in fields(Record)}
+def _find_fault(content: dict[str, Any]) -> str:
+    """Describe the first fault in the content of a record; empty if there is none."""
+    kinds = get_type_hints(Record)
+    names = set(kinds)
     if lacking := sorted(names - set(content)):
         return f"it lacks {', '.join(lacking)}"
     if foreign := sorted(set(content) - names):
         return f"it has {', '.join(foreign)}, which records do not"
-    for name, kind in _KINDS.items():
+    for name, hint in kinds.items():
+        kind = get_origin(hint) or hint
         if type(content[name]) is not kind:
             return f"expected {name} to be {kind.__name__}, got {content[name]!r:.60}"
     if not isinstance(content["model"].get("weights"), str):
@@ -178,12 +184,10 @@ def _wrong(content: dict[str, Any]) -> str:
 
 
 def _is_share(value: object) -> bool:
-    if not isinstance(value, dict) or set(value) != _INTERVAL:
+    if not isinstance(value, dict) or set(value) != _INTERVAL or type(value["count"]) is not int:
         return False
     numbers = [value["mean"], value["low"], value["high"]]
-    if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
-        return False
-    return all(-1e-9 <= x <= 1 + 1e-9 for x in numbers) and type(value["count"]) is int
+    return all(isinstance(x, (int, float)) and -1e-9 <= x <= 1 + 1e-9 for x in numbers)  # false of NaN
 
 
 def _with_intervals(value: Any) -> Any:

@@ -11,18 +11,19 @@ from robustvit.common.errors import UserError, did_you_mean
 _FOLDER = files("robustvit.evaluation.records") / "reported"
 
 
-def _place(name: str) -> tuple[str, int]:
-    """Sorts ``table2`` before ``table10``."""
+def _sort_key(name: str) -> tuple[str, int]:
+    """Return a sort key that puts ``table2`` before ``table10``."""
     digits = name.removeprefix("table")
     return (name, 0) if not digits.isdigit() else ("table", int(digits))
 
 
-REPORTED = tuple(sorted((entry.name[:-5] for entry in _FOLDER.iterdir() if entry.name.endswith(".json")), key=_place))
+_NAMES = [entry.name[:-5] for entry in _FOLDER.iterdir() if entry.name.endswith(".json")]
+REPORTED = tuple(sorted(_NAMES, key=_sort_key))
 
 
 @dataclass(frozen=True)
 class Column:
-    """A measure on a set, as records name both."""
+    """A measure on a set, by the names in records."""
 
     set: str
     measure: str

@@ -11,6 +11,7 @@ from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.options import Protocol, TableFormat
 
 if TYPE_CHECKING:
+    from robustvit.evaluation.records.record import Record
     from robustvit.evaluation.records.table_content import TableLayout
 
 _MARK = "robustvit-table"
@@ -69,7 +70,6 @@ def table(
     Example:
         robustvit table table1 --records records --format markdown
     """
-    from robustvit.evaluation.records.record import read_records
     from robustvit.evaluation.records.reported import reported_table
     from robustvit.evaluation.records.table_layout import lay_out_all, lay_out_reported
 
@@ -77,14 +77,7 @@ def table(
     reported = None if name == "all" else reported_table(name)
     if out is not None:
         _check_out(out, format)
-    found = [] if records is None else read_records(records)
-    if protocol is not None:
-        found = [record for record in found if record.protocol == protocol]
-    if reported is None and not found:
-        where = (
-            "--records FOLDER" if records is None else f"results {f'under {protocol} ' if protocol else ''}in {records}"
-        )
-        raise UserError(f"expected {where} for table all, found none: write some with robustvit evaluate --on SETS")
+    found = _read_records(records, protocol, needed=reported is None)
     layout = lay_out_all(found) if reported is None else lay_out_reported(reported, found)
     text = render_table(layout, format, "" if out is None else _MARK)
     if out is None:
@@ -97,6 +90,18 @@ def table(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(text, path)
     return path
+
+
+def _read_records(folder: str | None, protocol: Protocol | None, needed: bool) -> list[Record]:
+    from robustvit.evaluation.records.record import read_records
+
+    read = [] if folder is None else read_records(folder)
+    found = [record for record in read if protocol in (None, record.protocol)]
+    if needed and not found:
+        under = f"under {protocol} " if protocol else ""
+        wanted = "--records FOLDER" if folder is None else f"results {under}in {folder}"
+        raise UserError(f"expected {wanted} for table all, found none: write some with robustvit evaluate --on SETS")
+    return found
 
 
 def _check_out(out: str, format: str) -> None:

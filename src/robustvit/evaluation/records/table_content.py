@@ -13,7 +13,7 @@ _LOWER_IS_BETTER = frozenset({"ece"})
 
 @dataclass(frozen=True)
 class Heading:
-    """The readable set and measure of a column."""
+    """The set and the measure of a column, in words."""
 
     set: str
     measure: str
@@ -96,7 +96,7 @@ class TableLayout:
 
     @property
     def legend(self) -> str:
-        """What the numbers mean."""
+        """The meaning of the numbers."""
         parts = ["In percent."]
         measured = any(row.measured for row in self.rows)
         if self.source:

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from robustvit.common.intervals import Interval
-from robustvit.evaluation.records.described import METHOD_TITLES
-from robustvit.evaluation.records.record import Record
+from robustvit.evaluation.records.described import METHOD_TITLES, setting_of
+from robustvit.evaluation.records.record import MEASURE_TITLES, Record
 from robustvit.evaluation.records.reported import Column, ReportedRow, ReportedTable
-from robustvit.evaluation.records.setting import setting_of
 from robustvit.evaluation.records.table_content import Cell, Heading, Row, TableLayout, mark_best
 from robustvit.models.recipes import CARDS, model_card
 
-MEASURE_TITLES: dict[str, str] = {
-    "headline": "headline",
-    "top1": "top-1",
-    "top5": "top-5",
-    "pixel_accuracy": "pixel accuracy",
-    "miou": "mIoU",
-    "map": "mAP",
-    "seen_top1": "top-1, classes seen",
-    "unseen_top1": "top-1, other classes",
-    "ece": "calibration error",
-    "group_mean": "mean over groups",
-    "worst_group": "worst group",
-    "worst_class": "worst class",
-}
 SET_TITLES: dict[str, str] = {
     "imagenet-val": "INet val",
     "imagenet-a": "INet-A",
@@ -63,10 +49,11 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
     said = [reported.note, *notes.lines()]
     if left := len(records) - len(measured):
         said.append(f"{left} more {'result is' if left == 1 else 'results are'} recorded: robustvit table all.")
-    headings = [
-        Heading(SET_TITLES.get(c.set, c.set), MEASURE_TITLES.get(c.measure, c.measure)) for c in reported.columns
-    ]
-    return TableLayout(reported.title, reported.source, headings, rows, said)
+    return TableLayout(reported.title, reported.source, list(map(_heading, reported.columns)), rows, said)
+
+
+def _heading(column: Column) -> Heading:
+    return Heading(SET_TITLES.get(column.set, column.set), MEASURE_TITLES.get(column.measure, column.measure))
 
 
 def _named(method: str, part: str) -> str:
@@ -76,8 +63,8 @@ def _named(method: str, part: str) -> str:
 def _reported_row(reported: ReportedTable, row: ReportedRow) -> Row:
     spread = row.spread or (None,) * len(row.values)
     cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
-    said_by = f"reported, {reported.protocol}"
-    return Row(_title(row.model), _named(row.method, row.part), said_by, cells, part=row.part)
+    origin = f"reported, {reported.protocol}"
+    return Row(_title(row.model), _named(row.method, row.part), origin, cells, part=row.part)
 
 
 def _change_rows(reported: ReportedTable) -> list[Row]:
@@ -93,7 +80,7 @@ def _change_rows(reported: ReportedTable) -> list[Row]:
 
 
 def _rows_beside(reported: ReportedTable, row: ReportedRow, records: Sequence[Record], notes: _Notes) -> list[Row]:
-    """Return what was measured of the model of a reported row, with the differences from it."""
+    """Return a row for each model measured that belongs to a reported row, with the differences from it."""
     rows = []
     for one in _models(records):
         mark = _OTHER if one[0].protocol != reported.protocol else ""
@@ -108,13 +95,13 @@ def _rows_beside(reported: ReportedTable, row: ReportedRow, records: Sequence[Re
 
 
 def _rows_of(records: Sequence[Record], columns: Sequence[Column], notes: _Notes) -> list[Row]:
-    """Return a row for each model that has one of the numbers."""
+    """Return a row for each model that has at least one of the numbers."""
     rows = []
     for one in _models(records):
         cells = [notes.cell(_number(one, column, ""), None, "") for column in columns]
         if any(cell.value is not None for cell in cells):
-            said_by = f"{_method(one[0])}: {_who(one[0])}"
-            rows.append(Row(_title(one[0].model.get("card")), said_by, f"measured, {one[0].protocol}", cells, True))
+            method = f"{_method(one[0])}: {_who(one[0])}"
+            rows.append(Row(_title(one[0].model.get("card")), method, f"measured, {one[0].protocol}", cells, True))
     return rows
 
 
@@ -123,24 +110,16 @@ def lay_out_all(records: Sequence[Record]) -> TableLayout:
     found = dict.fromkeys(column for record in records for column in _headlines(record))
     sets = list(dict.fromkeys(column.set for column in found))
     columns = sorted(found, key=lambda column: sets.index(column.set))
-    notes, rows = _Notes(), []
-    for one in _models(records):
-        cells = [notes.cell(_number(one, column, ""), None, "") for column in columns]
-        card = one[0].model.get("card")
-        title = _title(card) if card in CARDS else "–"
-        rows.append(Row(title, f"{_method(one[0])}: {_who(one[0])}", f"measured, {one[0].protocol}", cells, True))
+    notes = _Notes()
+    rows = _rows_of(records, columns, notes)
     models = list(dict.fromkeys(row.model for row in rows))
     rows.sort(key=lambda row: models.index(row.model))
     mark_best(rows, [column.measure for column in columns])
-    headings = [
-        Heading(
-            SET_TITLES.get(c.set, c.set), "" if c.measure == "headline" else MEASURE_TITLES.get(c.measure, c.measure)
-        )
-        for c in columns
-    ]
-    said = ["Each set by its headline number under the protocol."] if any(
-        column.measure == "headline" for column in columns
-    ) else []  # fmt: skip
+    headings = [_heading(column) for column in columns]
+    said = []
+    if any(column.measure == "headline" for column in columns):
+        headings = [replace(one, measure="") if one.measure == "headline" else one for one in headings]
+        said = ["Each set by its headline number under the protocol."]
     return TableLayout("All results recorded", "", headings, rows, [*said, *notes.lines()])
 
 

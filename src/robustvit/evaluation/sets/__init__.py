@@ -7,7 +7,7 @@ Face hub, and ``Answers`` turns a model's logits into answers under the paper's 
 from robustvit.evaluation.sets.answers import Answers
 from robustvit.evaluation.sets.benchmark import Benchmark, Listing, Sample, Summary, check_head
 from robustvit.evaluation.sets.streaming import stream
-from robustvit.evaluation.sets.table import BENCHMARKS, benchmarks_named
+from robustvit.evaluation.sets.table import BENCHMARKS, find_benchmarks
 
 __all__ = [
     "BENCHMARKS",
@@ -16,7 +16,7 @@ __all__ = [
     "Listing",
     "Sample",
     "Summary",
-    "benchmarks_named",
     "check_head",
+    "find_benchmarks",
     "stream",
 ]

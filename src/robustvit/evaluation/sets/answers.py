@@ -39,19 +39,13 @@ class Answers(ABC):
         """Return the index into ``names`` of a reader's ``right``."""
         return right
 
-    def places(self, classes: Collection[int]) -> frozenset[int]:
-        """Return the answers among some classes of the head; empty if an answer stands for several classes."""
+    def places(self, classes: Collection[int]) -> frozenset[int] | None:
+        """Return the answers among some classes of the head; None if an answer stands for several classes."""
         return frozenset(classes)
 
-
-class AllClasses(Answers):
-    """Softmax over all 1000 classes of ImageNet."""
-
-    def __init__(self) -> None:
-        super().__init__(unique_imagenet_names(), IMAGENET_CLASSES)
-
-    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
-        return logits.softmax(1)
+    def classes_of(self, answer: int) -> list[int]:
+        """Return the classes of the head that an answer stands for."""
+        return [answer]
 
 
 class OwnHead(Answers):
@@ -62,6 +56,13 @@ class OwnHead(Answers):
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.softmax(1)
+
+
+class AllClasses(OwnHead):
+    """Softmax over all 1000 classes of ImageNet."""
+
+    def __init__(self) -> None:
+        super().__init__(unique_imagenet_names())
 
 
 class SubsetAnswers(Answers):
@@ -83,26 +84,43 @@ class SubsetAnswers(Answers):
         """See ``Answers``; classes that are not answers are ignored."""
         return frozenset(self._places[index] for index in classes if index in self._places)
 
+    def classes_of(self, answer: int) -> list[int]:
+        """See ``Answers``."""
+        return [self.classes[answer]]
 
-class MemberMeans(Answers):
-    """Each answer scores the mean probability of the ImageNet classes that belong to it."""
+
+class _GroupAnswers(Answers):
+    """Each answer stands for a group of ImageNet classes, and is scored by their probabilities."""
 
     def __init__(self, members: Mapping[str, Sequence[int]]) -> None:
         super().__init__(tuple(members), IMAGENET_CLASSES)
         self.members = [list(indices) for indices in members.values()]
 
-    def places(self, classes: Collection[int]) -> frozenset[int]:
-        """Return an empty set, see ``Answers``."""
-        return frozenset()
+    def places(self, classes: Collection[int]) -> None:
+        """See ``Answers``."""
+
+    def classes_of(self, answer: int) -> list[int]:
+        """See ``Answers``."""
+        return self.members[answer]
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
         import torch
 
         probabilities = logits.softmax(1)
-        return torch.stack([probabilities[:, indices].mean(1) for indices in self.members], 1)
+        return torch.stack([self._score(probabilities[:, indices]) for indices in self.members], 1)
+
+    @abstractmethod
+    def _score(self, probabilities: torch.Tensor) -> torch.Tensor: ...
 
 
-class MemberMaxima(Answers):
+class MemberMeans(_GroupAnswers):
+    """Each answer scores the mean probability of the ImageNet classes that belong to it."""
+
+    def _score(self, probabilities: torch.Tensor) -> torch.Tensor:
+        return probabilities.mean(1)
+
+
+class MemberMaxima(_GroupAnswers):
     """Each answer scores the highest probability of its ImageNet classes.
 
     So the answer is the group of the best of all 1000 classes. A last answer, ``other``, stands for the remaining
@@ -110,17 +128,8 @@ class MemberMaxima(Answers):
     """
 
     def __init__(self, members: Mapping[str, Sequence[int]]) -> None:
-        super().__init__([*members, "other"], IMAGENET_CLASSES)
         taken = {index for indices in members.values() for index in indices}
-        self.members = [list(indices) for indices in members.values()]
-        self.members.append([index for index in range(IMAGENET_CLASSES) if index not in taken])
+        super().__init__({**members, "other": [index for index in range(IMAGENET_CLASSES) if index not in taken]})
 
-    def places(self, classes: Collection[int]) -> frozenset[int]:
-        """Return an empty set, see ``Answers``."""
-        return frozenset()
-
-    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        probabilities = logits.softmax(1)
-        return torch.stack([probabilities[:, indices].amax(1) for indices in self.members], 1)
+    def _score(self, probabilities: torch.Tensor) -> torch.Tensor:
+        return probabilities.amax(1)

@@ -1,9 +1,9 @@
-"""Benchmark sets: their facts and readers, and the images that reading gives."""
+"""Benchmark sets: their facts and readers, and the images that a reader lists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,6 +37,9 @@ class Sample:
     group: str = ""
     texture: int | None = None
     pixels: Pixels = PLAIN
+
+
+Reader = Callable[[Path, Protocol], tuple[list[Sample], list[str]]]  # lists the images in a folder, and problems
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,11 @@ class Benchmark:
         images: number of images of the whole set that are evaluated; 0 if everybody makes their own.
         classes: number of their classes.
         folder: of the set below the root.
-        other_folders: other names to look for, such as those of extracted archives.
-        reader: lists the images in its folder, and problems; ``right`` as indices of ImageNet classes, or of answers
-            if those are not ImageNet's.
+        reader: lists its images, whose ``right`` are indices of ImageNet classes, or of answers if those are not
+            ImageNet's.
         scoring: makes the ``Answers``, for each protocol.
         summary: the headline number, for each protocol.
+        other_folders: further names of the folder to look for, such as those of extracted archives.
         source: where to get it.
         size: of the download.
         licence: of the images.
@@ -105,16 +108,16 @@ class Benchmark:
     images: int
     classes: int
     folder: str
-    other_folders: tuple[str, ...]
-    reader: Callable[[Path, Protocol], tuple[list[Sample], list[str]]]
+    reader: Reader
     scoring: Mapping[Protocol, Callable[[], Answers]]
     summary: Mapping[Protocol, Summary]
-    source: str
-    size: str
-    licence: str
+    other_folders: tuple[str, ...] = ()
+    source: str = ""
+    size: str = ""
+    licence: str = ""
     hub: Hub | None = None
     num_classes: int | None = 1000
-    prepare: Callable[[Image.Image, Protocol], Image.Image] | None = field(default=None)
+    prepare: Callable[[Image.Image, Protocol], Image.Image] | None = None
     note: str = ""
 
     def read(self, root: str | Path, protocol: Protocol) -> Listing:
@@ -123,12 +126,12 @@ class Benchmark:
         samples, problems = self.reader(folder, protocol)
         answers = self.scoring[protocol]()
         if not samples:
+            number, reason = f"{self.images:,} " if self.images else "", f" ({problems[0]})" if problems else ""
             raise UserError(
-                f"expected {f'{self.images:,} ' if self.images else ''}images of {self.title} in {folder}, found none"
-                + (f" ({problems[0]})" if problems else "")
-                + ": extract the archive again, or name another --root"
+                f"expected {number}images of {self.title} in {folder}, found none{reason}: extract the archive again, "
+                "or name another --root"
             )
-        placed = [_place_right(sample, answers) for sample in samples]
+        placed = [replace(sample, right=tuple(map(answers.place, sample.right))) for sample in samples]
         if self.images and len(placed) != self.images:
             problems = [*problems, self._wrong_count(placed, folder)]
         return Listing(placed, problems, answers, self.images or len(placed))
@@ -155,11 +158,6 @@ class Benchmark:
         if len(samples) < self.images:
             return f"{line}: incomplete, extract the archive into {folder} again"
         return f"{line}: other files are among them, extract the archive into a folder of its own instead of {folder}"
-
-
-def _place_right(sample: Sample, answers: Answers) -> Sample:
-    right = tuple(map(answers.place, sample.right))
-    return sample if right == sample.right else replace(sample, right=right)
 
 
 def check_head(benchmark: Benchmark, num_classes: int) -> None:

@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
 from robustvit.evaluation.sets.benchmark import Sample
 from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES
-from robustvit.evaluation.sets.folders import class_images
+from robustvit.evaluation.sets.folders import list_class_images
 
 BORDER = 2  # red pixels that mark the images as a test set
 
@@ -27,7 +27,7 @@ def read_objectnet(folder: Path, protocol: Protocol) -> tuple[list[Sample], list
     inner = folder / "images"
     if not inner.is_dir():
         raise UserError(f"expected the folder images in {folder}, found none: extract ObjectNet's archive again")
-    found, problems = class_images(inner, [*classes, *others], "ObjectNet's folder_to_objectnet_label.json")
+    found, problems = list_class_images(inner, [*classes, *others], "ObjectNet's folder_to_objectnet_label.json")
     samples = [
         Sample(image, classes[name][:1] if protocol == "paper" else classes[name], name)
         for name, image in found
@@ -45,7 +45,8 @@ def objectnet_classes(mappings: Path) -> tuple[Mapping[str, tuple[int, ...]], li
     """
     labels = _json(mappings / "folder_to_objectnet_label.json", str)
     shared = _json(mappings / "objectnet_to_imagenet_1k.json", str)
-    lines = _lines(mappings / "imagenet_to_label_2012_v2")
+    text = _text(mappings / "imagenet_to_label_2012_v2")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     line_of = _json(mappings / "pytorch_to_imagenet_2012_id.json", int)
     whole = range(IMAGENET_CLASSES)
     if len(lines) != len(whole) or set(line_of) != set(map(str, whole)) or set(line_of.values()) != set(whole):
@@ -83,10 +84,6 @@ def _text(path: Path) -> str:
             f"expected ObjectNet's mapping file {path}, cannot read it: its four mapping files lie in mappings/ "
             "beside images/ in the archive; extract them too"
         ) from error
-
-
-def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in _text(path).splitlines() if line.strip()]
 
 
 def _json(path: Path, kind: type) -> dict[str, Any]:

@@ -83,9 +83,8 @@ def _open_archive(hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in data.cast_column("image", datasets.Image(decode=False)):
-            inside = Path(
-                row["image"]["path"].partition("::")[0]
-            )  # zip://sketch/n01440764/a.JPEG::where/the/archive.zip
+            # The path is zip://sketch/n01440764/a.JPEG::where/the/archive.zip.
+            inside = Path(row["image"]["path"].partition("::")[0])
             yield {"image": image.decode_example(row["image"]), "wnid": inside.parent.name, "file_name": inside.name}
 
     text = datasets.Value("string")
@@ -94,9 +93,8 @@ def _open_archive(hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
 
 def _reaching(benchmark: Benchmark) -> AbstractContextManager[None]:
     """Turn errors while reading the hub into one line that says what to do."""
-    name = benchmark.hub.name if benchmark.hub else ""
     return reaching(
-        f"cannot stream {benchmark.title} from the Hugging Face hub ({name})",
+        f"cannot stream {benchmark.title} from the Hugging Face hub ({hub_of(benchmark).name})",
         "check the connection and whether the set asks you to log in, or get it from "
         f"{benchmark.source} and use --root",
     )
@@ -146,16 +144,16 @@ def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> RowLabeller:
     import datasets
 
     if wnids := next((name for name in _WNID_COLUMNS if name in features), None):
-        return lambda row: _of_wnids(benchmark, row[wnids])
+        return lambda row: _read_wnids(benchmark, row[wnids])
     if column := next((name for name in _LABEL_COLUMNS if name in features), None):
         feature = features[column]
         if not isinstance(feature, datasets.ClassLabel):
-            return lambda row: _of_number(benchmark, row[column])
+            return lambda row: _read_number(benchmark, row[column])
         names = list(feature.names)
         if set(names) <= set(imagenet_wnids()):
-            return lambda row: _of_wnids(benchmark, names[row[column]])
+            return lambda row: _read_wnids(benchmark, names[row[column]])
         if _in_imagenet_order(names):
-            return lambda row: _of_number(benchmark, row[column])
+            return lambda row: _read_number(benchmark, row[column])
     raise UserError(
         f"cannot tell the ImageNet classes of {benchmark.title} on the hub: expected a column {_WNID_COLUMNS[0]!r}, or "
         f"labels that are WordNet ids or numbers 0 to 999, found {_columns(features)}: get it from {benchmark.source} "
@@ -172,7 +170,7 @@ def _in_imagenet_order(names: Sequence[str]) -> bool:
     return same >= 0.9 * IMAGENET_CLASSES
 
 
-def _of_wnids(benchmark: Benchmark, wnids: str | Sequence[str]) -> tuple[int, ...]:
+def _read_wnids(benchmark: Benchmark, wnids: str | Sequence[str]) -> tuple[int, ...]:
     index = {wnid: label for label, wnid in enumerate(imagenet_wnids())}
     found = wnids.replace(",", " ").split() if isinstance(wnids, str) else list(wnids)
     if not found or any(wnid not in index for wnid in found):
@@ -183,7 +181,7 @@ def _of_wnids(benchmark: Benchmark, wnids: str | Sequence[str]) -> tuple[int, ..
     return tuple(index[wnid] for wnid in found)
 
 
-def _of_number(benchmark: Benchmark, number: object) -> tuple[int, ...]:
+def _read_number(benchmark: Benchmark, number: object) -> tuple[int, ...]:
     if not isinstance(number, int) or not 0 <= number < IMAGENET_CLASSES:
         raise UserError(
             f"expected labels from 0 to {IMAGENET_CLASSES - 1} in {benchmark.title} on the hub, found {number!r}: use "

@@ -16,9 +16,8 @@ from robustvit.evaluation.on_sets.command import make_set_settings
 from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set
 from robustvit.evaluation.on_sets.segmentation_test import evaluate_segmentation
 from robustvit.evaluation.on_sets.segmented_photos import MAT_IMAGES, MatFile, find_mat
-from robustvit.evaluation.records.described import describe_model
+from robustvit.evaluation.records.described import RunSetting, describe_model
 from robustvit.evaluation.records.record import Record, read_records
-from robustvit.evaluation.records.setting import RunSetting
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
 from robustvit.experiments.paper.plan import ReproductionPlan, Run, item_runs

@@ -16,12 +16,12 @@ from robustvit.common.files import read_json, write_json, write_text
 from robustvit.common.pictures import figure_of_rows, overlay
 from robustvit.common.progress import warn
 from robustvit.data.read_photos import read_photo
-from robustvit.evaluation.classes.changes import class_changes
+from robustvit.evaluation.classes.changes import compare_classes
 from robustvit.evaluation.classes.compared import Compared
 from robustvit.evaluation.classes.page import render_classes
 from robustvit.evaluation.classes.pictures import choose_turned_panels, draw_turned
 from robustvit.evaluation.classes.record import class_record
-from robustvit.evaluation.on_sets.images import name_of, preparation
+from robustvit.evaluation.on_sets.images import Preparation, name_of
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.on_sets.recording import SetModel, ask_set
 from robustvit.evaluation.sets import BENCHMARKS
@@ -96,14 +96,14 @@ def _list_rows(
 
 
 def _show_input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> tuple[str, np.ndarray]:
-    image = preparation(BENCHMARKS[name], PROTOCOL, model.classifier.preprocessing)(photo)
+    image = Preparation(BENCHMARKS[name], PROTOCOL, model.classifier.preprocessing)(photo)
     return f"{name}\n{class_name}", image.permute(1, 2, 0).numpy()
 
 
 def _explain(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.ndarray]:
     """Overlay the relevance of the predicted class on the image."""
     classifier = model.classifier
-    image = preparation(BENCHMARKS[name], PROTOCOL, classifier.preprocessing)(photo).as_subclass(Tensor)
+    image = Preparation(BENCHMARKS[name], PROTOCOL, classifier.preprocessing)(photo).as_subclass(Tensor)
     inputs = image[None].to(classifier.mean.device)
     with torch.no_grad():
         probabilities = classifier(inputs).softmax(dim=1)[0]
@@ -135,7 +135,7 @@ def _compare(evaluator: Evaluator, run: Run, name: str) -> Compared:
     model, baseline = evaluator.model(run), evaluator.model(evaluator.plan.original(run))
     after, before = ask_set(BENCHMARKS[name], model, evaluator.sets, baseline)
     assert before is not None  # a baseline was named
-    changes = class_changes(before.outcomes, after.outcomes, after.answers.places(model.seen))
+    changes = compare_classes(before.outcomes, after.outcomes, after.answers.places(model.seen))
     return Compared(model, baseline, BENCHMARKS[name], evaluator.sets, after, before, changes, {})
 
 

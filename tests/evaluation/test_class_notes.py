@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robustvit.evaluation.class_losses import adjusted_mcnemar, describe_lost_classes
+from robustvit.evaluation.class_notes import adjusted_mcnemar, describe_lost_classes
 from robustvit.evaluation.photo_measures import PhotoMeasure
 
 NAMES = ("cat", "cow", "dog", "horse", "sheep")

@@ -1,4 +1,4 @@
-"""Classes that a model answers worse than another: which losses are significant, and how the verdict names them."""
+"""Sentences about classes from a model's answers: those that lose recall significantly, and doubts of their order."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from scipy import stats
 from robustvit.common.errors import printable
 from robustvit.common.intervals import Interval, mcnemar, paired_interval
 from robustvit.common.wording import pluralize
+from robustvit.data.class_matching import doubt_order
 from robustvit.evaluation.photo_measures import PhotoMeasure
+from robustvit.models.classifier import Classifier
 
 RATE = 0.05  # false discovery rate among the classes called significant
 _MOST_NAMED = 3
 
 
 def adjusted_mcnemar(helped: Sequence[int], harmed: Sequence[int]) -> tuple[list[float], list[float]]:
-    """Return McNemar's exact p of each class, and the same adjusted over all classes.
+    """Return McNemar's exact p of each class, and the same adjusted over all classes, from its photos that changed.
 
     After Benjamini and Hochberg, Controlling the False Discovery Rate, J. R. Stat. Soc. B 57, 1995.
-
-    Args:
-        helped: by class, photos that turned from wrong to right.
-        harmed: by class, photos that turned from right to wrong.
     """
     ps = [mcnemar(int(up), int(down)) for up, down in zip(helped, harmed, strict=True)]
     return ps, [float(q) for q in stats.false_discovery_control(ps)] if ps else []
@@ -34,12 +32,8 @@ def describe_lost_classes(
     """Return a sentence on the classes that lose recall; nothing if no loss stands out.
 
     Significant losses are named, at most three of them. If there is none, but the interval of the class that lost most
-    excludes zero, that class is named, with the warning that it may be chance.
-
-    Args:
-        before: measures of the original, photo by photo.
-        after: the same of the guided model; of several labels, a photo counts for each that it has.
-        name_of: returns the name of a class.
+    excludes zero, that class is named, with the warning that it may be chance. A photo of several labels counts for
+    each that it has.
     """
     counts: dict[int, list[int]] = {}  # photos, helped, harmed
     for old, new in zip(before, after, strict=True):
@@ -67,9 +61,18 @@ def describe_lost_classes(
 
 
 def _answers(one: PhotoMeasure, label: int) -> bool:
-    """Whether a photo is answered as a class that it shows."""
+    """Return whether a photo is answered as a class that it shows."""
     return one.predicted == label if one.labels is None else one.scores[label] > 0.5
 
 
 def _recall(change: Interval) -> str:
     return f"({change.points()}, {pluralize(change.count, 'photo')})"
+
+
+def doubt_answers(classes: Sequence[str | None], answers: Sequence[PhotoMeasure], classifier: Classifier) -> list[str]:
+    """Warn if answers fit another order of the classes far better, see ``doubt_order``; return the line, if any.
+
+    ``classes`` are those of the photos as named on disk. Photos of several labels say nothing about an order.
+    """
+    labels = [one.label if one.labels is None else None for one in answers]
+    return doubt_order(classes, labels, [one.predicted for one in answers], classifier)
