@@ -15,21 +15,17 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from helpers import miniatures
-from helpers.drawn_photos import write_photos
 from helpers.run_server import kill, wait_for
-from helpers.small_models import tiny_network
+from helpers.small_models import save_varied
 from robustvit import UserError, evaluate
 from robustvit.cli import main as cli
 from robustvit.data.datasets import evaluation_transform
-from robustvit.data.find_photos import MaskRules, find_photos
-from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.on_sets import loop
-from robustvit.evaluation.on_sets.segmentation_scores import segmentation_test
 from robustvit.evaluation.records.record import read_records
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.class_tables import imagenet_subset
-from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model
 from robustvit.models.save import save_model
 
@@ -48,23 +44,14 @@ WRITERS = {
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"  # a folder with a picture and no masks
 
 
-def save_tiny(folder: Path, classes: int, seed: int = 0, scale: float = 4.0) -> Path:
-    """A tiny transformer whose answers differ from image to image."""
-    network = tiny_network(classes)
-    torch.manual_seed(seed)
-    torch.nn.init.normal_(network.get_classifier().weight, std=scale)
-    own = Preprocessing((48, 48), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.9, "bicubic")
-    return save_model(Classifier(network, preprocessing=own), folder)
-
-
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("models") / "thousand", 1000)
+    return save_varied(tmp_path_factory.mktemp("models") / "thousand", 1000)
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("models") / "other", 1000, seed=1)
+    return save_varied(tmp_path_factory.mktemp("models") / "other", 1000, seed=1)
 
 
 @cache
@@ -141,7 +128,7 @@ def test_every_set_runs_from_the_command_line(capsys, tmp_path, thousand, other,
 def test_waterbirds_take_a_head_of_two(tmp_path, thousand):
     miniatures.write_waterbirds(tmp_path)
     miniatures.write_imagenet_val(tmp_path)
-    two = save_tiny(tmp_path / "two", 2)
+    two = save_varied(tmp_path / "two", 2)
     options = {"on": ["waterbirds"], "root": str(tmp_path), "records": str(tmp_path / "r"), "device": "cpu"}
     record = evaluate(model=str(two), **options).records[0]
     assert len(record.groups) == 4
@@ -454,58 +441,3 @@ def test_the_record_is_readable_json(tmp_path, thousand):
     assert content["versions"]["torch"] == str(torch.__version__).split("+")[0] or content["versions"]["torch"]
     assert len(content["classes"]) == 4
     assert content["command"]
-
-
-def test_segmentation_of_photos_and_masks(capsys, tmp_path, thousand, other):
-    images, masks = write_photos(tmp_path, 2)
-    command = ["evaluate", "--model", str(thousand), "--on", "segmentation", "--images", str(images)]
-    command += ["--masks", str(masks), "--records", str(tmp_path / "r"), "--device", "cpu"]
-    assert cli.main(command) == 0
-    record = read_records(tmp_path / "r")[0]
-    assert set(record.numbers) == {"pixel_accuracy", "miou", "map"}
-    assert (record.samples, record.complete) == (6, True)
-    assert "mAP" in capsys.readouterr().out
-    assert cli.main(command) == 0
-    assert "recorded before" in capsys.readouterr().out
-    assert cli.main([*command, "--baseline", str(other)]) == 0
-    assert "against" in capsys.readouterr().out
-    assert {"pixel_accuracy", "miou", "map", "baseline"} == set(read_records(tmp_path / "r")[0].compared)
-    assert cli.main([*command[:4], "imagenet-segmentation", *command[9:], "--root", str(tmp_path)]) == 2
-    assert "gtsegs_ijcv.mat" in capsys.readouterr().err
-    assert cli.main(command) == 0
-    assert "recorded before" in capsys.readouterr().out, "what is compared with is kept"
-    assert read_records(tmp_path / "r")[0].compared
-    mask = sorted(masks.rglob("*.png"))[0]
-    Image.fromarray(255 - np.asarray(Image.open(mask).convert("L"))).save(mask)
-    assert cli.main(command) == 0
-    assert "recorded before" not in capsys.readouterr().out, "a mask was drawn anew"
-    assert cli.main([*command, "--relevance", "rollout"]) == 0
-    assert {record.set.rpartition("+")[2] for record in read_records(tmp_path / "r")} >= {"rollout"}
-    assert len(read_records(tmp_path / "r")) == 2, "maps of another method are another result"
-
-
-def test_segmentation_takes_what_is_said_about_masks(capsys, tmp_path, thousand):
-    images, masks = write_photos(tmp_path, 2)
-    for mask in masks.rglob("*.png"):
-        Image.fromarray((np.asarray(Image.open(mask).convert("L")) > 0).astype(np.uint8) * 40).save(mask)
-    (masks / "disc" / "000.png").unlink()
-    options = {"model": str(thousand), "on": "segmentation", "images": str(images), "masks": str(masks)}
-    options |= {"records": str(tmp_path / "r"), "device": "cpu"}
-    with pytest.raises(UserError, match="--skip-unmasked"):
-        evaluate(**options)
-    (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids").records
-    assert record.samples == 5
-    network = load_model(str(thousand))
-    photos = find_photos(images, masks, labelled=False, rules=MaskRules(skip_unmasked=True))
-    expected = segmentation_test(network, photos, mask_format="ids").numbers
-    assert record.numbers["miou"].mean == pytest.approx(expected["miou"].mean)
-    assert expected["miou"].mean != segmentation_test(network, photos, mask_format="soft").numbers["miou"].mean
-    *others, last = photos
-    rows = [MaskRecord(photo.image, photo.mask, photo.class_name, "good", 1.0) for photo in others]
-    write_manifest([*rows, MaskRecord(last.image, last.mask, last.class_name, "doubtful", 0.1)], masks / "manifest.csv")
-    capsys.readouterr()
-    (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids").records
-    assert record.samples == 4
-    assert capsys.readouterr().err.count("left out") == 1
-    (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids", doubtful=True).records
-    assert record.samples == 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 SIZE = 48
@@ -36,3 +38,17 @@ def tiny_torchvision(**options):
     network = VisionTransformer(**({"num_layers": 2, "num_heads": 3} | settings | options)).eval()
     nn.init.normal_(network.heads.head.weight)  # zero at the start: no gradient would reach anything
     return network
+
+
+def save_varied(folder: Path, classes: int, seed: int = 0, scale: float = 4.0) -> Path:
+    """Save a tiny transformer whose answers differ from image to image."""
+    import torch
+
+    from robustvit.models.classifier import Classifier, Preprocessing
+    from robustvit.models.save import save_model
+
+    network = tiny_network(classes)
+    torch.manual_seed(seed)
+    torch.nn.init.normal_(network.get_classifier().weight, std=scale)
+    own = Preprocessing((48, 48), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.9, "bicubic")
+    return save_model(Classifier(network, preprocessing=own), folder)

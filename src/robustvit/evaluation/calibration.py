@@ -14,14 +14,14 @@ BINS = 15
 _RESAMPLES = 200
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> Interval:
     """Compute the expected calibration error (Guo et al. 2017) in 15 equal bins of confidence.
 
     The interval is the basic bootstrap's, which removes the upward bias of resampling, cut off at 0. ``confidence`` is
     that of each answer, ``(N,)`` in [0, 1], and ``right`` is ``(N,)`` bool.
     """
     error = _error(confidence, right)
-    mean, low, high = _bootstrap(error, len(confidence), seed)
+    mean, low, high = _bootstrap(error, len(confidence))
     return Interval(mean, max(0.0, low), min(1.0, high), len(confidence))
 
 
@@ -30,7 +30,6 @@ def calibration_change(
     right_before: np.ndarray,
     confidence: np.ndarray,
     right: np.ndarray,
-    seed: int = 0,
 ) -> Interval:
     """Compute ``after - before`` of the calibration error on the same photos; the bootstrap keeps pairs together.
 
@@ -38,7 +37,7 @@ def calibration_change(
     extended to it.
     """
     old, new = _error(confidence_before, right_before), _error(confidence, right)
-    mean, low, high = _bootstrap(lambda rows: new(rows) - old(rows), len(confidence), seed)
+    mean, low, high = _bootstrap(lambda rows: new(rows) - old(rows), len(confidence))
     return Interval(mean, max(-1.0, min(low, mean)), min(1.0, max(high, mean)), len(confidence))
 
 
@@ -56,7 +55,7 @@ def _error(confidence: np.ndarray, right: np.ndarray) -> Callable[[np.ndarray], 
     return error
 
 
-def _bootstrap(error: Callable[[np.ndarray], float], count: int, seed: int) -> tuple[float, float, float]:
+def _bootstrap(error: Callable[[np.ndarray], float], count: int) -> tuple[float, float, float]:
     """Return the number with its basic bootstrap interval over photos."""
     mean = error(np.arange(count))
     if count < 2:
@@ -67,6 +66,6 @@ def _bootstrap(error: Callable[[np.ndarray], float], count: int, seed: int) -> t
         n_resamples=_RESAMPLES,
         vectorized=False,
         method="basic",
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     ).confidence_interval
     return mean, float(interval.low), float(interval.high)

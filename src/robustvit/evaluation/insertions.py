@@ -75,14 +75,14 @@ def lay_over(mark: Tensor) -> Insertion:
     return lambda images: images * (1 - opacity.to(images)) + (colour * opacity).to(images)
 
 
-def shuffle_mark(mark: Tensor, seed: int = 0) -> Tensor:
+def shuffle_mark(mark: Tensor) -> Tensor:
     """Return a mark ``(4, H, W)`` with the pixels of its box out of order and its colours exchanged."""
     rows, columns = (mark[3] > 0).nonzero(as_tuple=True)
     if not len(rows):
         return mark
     box = (slice(None), slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1))
     inside = mark[box]
-    order = torch.randperm(inside[0].numel(), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(inside[0].numel(), generator=torch.Generator().manual_seed(0))
     changed = mark.clone()
     changed[box] = inside[[1, 2, 0, 3]].flatten(1)[:, order].view_as(inside)
     return changed

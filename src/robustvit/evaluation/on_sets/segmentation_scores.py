@@ -67,7 +67,6 @@ def segmentation_test(
     batch_size: int = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
-    seed: int = 0,
 ) -> SegmentationScores:
     """Compare a model's relevance maps of the predicted classes with segmentations.
 
@@ -79,7 +78,6 @@ def segmentation_test(
         batch_size: images at a time.
         workers: processes that read images.
         device: where the model is.
-        seed: fixes the intervals.
     """
     expect_at_least(1, batch_size=batch_size)
     expect_at_least(0, workers=workers)
@@ -94,7 +92,7 @@ def segmentation_test(
             _expect_finite(maps, batch["index"], data)
             counts.append(pixel_counts(maps, batch["mask"]))
             precisions.append(map_average_precision(maps, batch["mask"]))
-    return segmentation_scores(np.concatenate(counts), np.concatenate(precisions), seed)
+    return segmentation_scores(np.concatenate(counts), np.concatenate(precisions))
 
 
 def expect_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
@@ -187,25 +185,23 @@ def _precision_of(values: np.ndarray, labels: np.ndarray) -> float:
     return float(((count - before) / (2 * count - places)).mean())
 
 
-def segmentation_scores(counts: np.ndarray, precisions: np.ndarray, seed: int = 0) -> SegmentationScores:
+def segmentation_scores(counts: np.ndarray, precisions: np.ndarray) -> SegmentationScores:
     """Compute the scores of a set from ``pixel_counts`` and ``map_average_precision`` of its images.
 
-    The intervals are a bootstrap over images; ``seed`` fixes them.
+    The intervals are a bootstrap over images.
     """
-    accuracy, miou, mean_precision = _bootstrap(np.column_stack([counts, precisions]), _statistics, seed)
+    accuracy, miou, mean_precision = _bootstrap(np.column_stack([counts, precisions]), _statistics)
     return SegmentationScores(accuracy, miou, mean_precision, counts, precisions)
 
 
-def segmentation_difference(
-    before: SegmentationScores, after: SegmentationScores, seed: int = 0
-) -> dict[str, Interval]:
+def segmentation_difference(before: SegmentationScores, after: SegmentationScores) -> dict[str, Interval]:
     """Return after minus before of each score, over the same images in the same order, with paired 95 % CIs."""
     if len(before.precisions) != len(after.precisions):
         raise UserError(
             f"expected two models' scores on the same images, got {len(before.precisions)} and {len(after.precisions)}"
         )
     both = np.column_stack([before.counts, before.precisions, after.counts, after.precisions])
-    found = _bootstrap(both, lambda sums: _statistics(sums[..., 5:]) - _statistics(sums[..., :5]), seed)
+    found = _bootstrap(both, lambda sums: _statistics(sums[..., 5:]) - _statistics(sums[..., :5]))
     return dict(zip(before.numbers, found, strict=True))
 
 
@@ -219,7 +215,7 @@ def _statistics(means: np.ndarray) -> np.ndarray:
     return np.stack([accuracy, np.nanmean(np.stack(ious), axis=0), precision], axis=-1)
 
 
-def _bootstrap(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> list[Interval]:
+def _bootstrap(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> list[Interval]:
     count = len(rows)
     found = np.atleast_1d(statistic(rows.sum(axis=0, dtype=np.float64) / count))
     if count == 1:
@@ -235,7 +231,7 @@ def _bootstrap(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], 
         batch=max(1, 500_000 // count),
         vectorized=True,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     ).confidence_interval
     low, high = np.atleast_1d(interval.low), np.atleast_1d(interval.high)
     return [Interval(float(m), float(a), float(b), count) for m, a, b in zip(found, low, high, strict=True)]

@@ -89,16 +89,11 @@ def reported_table(name: str) -> ReportedTable:
         hint = did_you_mean(name, [*REPORTED, "all"])
         raise UserError(f"unknown table {name!r}: {hint} expected all or one of {', '.join(REPORTED)}")
     found = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return ReportedTable(
-        name,
-        found["title"],
-        found["source"],
-        found["note"],
-        found["protocol"],
-        tuple(Column(**column) for column in found["columns"]),
-        tuple(ReportedRow(**_tuples(row)) for row in found["rows"]),
-        tuple(ReportedChange(**_tuples(row)) for row in found.get("changes", [])),
-    )
+    columns = tuple(Column(**column) for column in found["columns"])
+    rows = tuple(ReportedRow(**_tuples(row)) for row in found["rows"])
+    changes = tuple(ReportedChange(**_tuples(row)) for row in found.get("changes", []))
+    texts = {key: found[key] for key in ("title", "source", "note", "protocol")}
+    return ReportedTable(name, **texts, columns=columns, rows=rows, changes=changes)
 
 
 def _tuples(row: dict) -> dict:

@@ -25,7 +25,7 @@ SET_TITLES: dict[str, str] = {
     "si-score/size": "SI-size",
     "imagenet-segmentation": "INet segmentation",
 }
-_PARTS = {"": "", "seen": "classes seen", "unseen": "other classes"}
+_PARTS = {"seen": "classes seen", "unseen": "other classes"}
 INCOMPLETE, _OTHER = "†", "‡"
 _NOTED = 4  # sets that a note lists
 
@@ -40,10 +40,11 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
     rows: list[Row] = []
     for row in reported.rows:
         own = [r for r in measured if (r.model["card"], r.model["method"]) == (row.model, row.method)]
-        rows += [_reported_row(reported, row), *_rows_beside(reported, row, own, notes)]
+        rows.append(_reported_row(reported, row))
+        rows += _measured_rows(own, reported.columns, notes, row.values, row.part, reported.protocol)
     if others:
         measured = mine
-        rows += _rows_of(mine, reported.columns, notes)
+        rows += _measured_rows(mine, reported.columns, notes)
     mark_best(rows, [column.measure for column in reported.columns])
     rows += _change_rows(reported)
     said = [reported.note, *notes.lines()]
@@ -56,22 +57,22 @@ def _heading(column: Column) -> Heading:
     return Heading(SET_TITLES.get(column.set, column.set), MEASURE_TITLES.get(column.measure, column.measure))
 
 
-def _named(method: str, part: str) -> str:
-    return METHOD_TITLES[method] + (f", {_PARTS[part]}" if part else "")
+def _with_part(method: str, part: str) -> str:
+    return f"{method}, {_PARTS[part]}" if part else method
 
 
 def _reported_row(reported: ReportedTable, row: ReportedRow) -> Row:
     spread = row.spread or (None,) * len(row.values)
     cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
     origin = f"reported, {reported.protocol}"
-    return Row(_title(row.model), _named(row.method, row.part), origin, cells, part=row.part)
+    return Row(_title(row.model), _with_part(METHOD_TITLES[row.method], row.part), origin, cells, part=row.part)
 
 
 def _change_rows(reported: ReportedTable) -> list[Row]:
     return [
         Row(
             change.label,
-            _named(change.method, change.part),
+            _with_part(METHOD_TITLES[change.method], change.part),
             f"reported, {reported.protocol}",
             [Cell(value, signed=True) for value in change.values],
         )
@@ -79,29 +80,24 @@ def _change_rows(reported: ReportedTable) -> list[Row]:
     ]
 
 
-def _rows_beside(reported: ReportedTable, row: ReportedRow, records: Sequence[Record], notes: _Notes) -> list[Row]:
-    """Return a row for each model measured that belongs to a reported row, with the differences from it."""
+def _measured_rows(
+    records: Sequence[Record],
+    columns: Sequence[Column],
+    notes: _Notes,
+    values: Sequence[float | None] = (),
+    part: str = "",
+    protocol: str = "",
+) -> list[Row]:
+    """Return a row for each model that has at least one of the numbers, with differences from reported values."""
     rows = []
     for one in _models(records):
-        mark = _OTHER if one[0].protocol != reported.protocol else ""
-        cells = [
-            notes.cell(_number(one, column, row.part), value, mark)
-            for column, value in zip(reported.columns, row.values, strict=True)
-        ]
+        mark = _OTHER if protocol and one[0].protocol != protocol else ""
+        beside = zip(columns, values or [None] * len(columns), strict=True)
+        cells = [notes.cell(_number(one, column, part), value, mark) for column, value in beside]
         if any(cell.value is not None for cell in cells):
-            method = f"{_named(row.method, row.part)}: {_who(one[0])}"
-            rows.append(Row(_title(row.model), method, f"measured, {one[0].protocol}", cells, True, row.part))
-    return rows
-
-
-def _rows_of(records: Sequence[Record], columns: Sequence[Column], notes: _Notes) -> list[Row]:
-    """Return a row for each model that has at least one of the numbers."""
-    rows = []
-    for one in _models(records):
-        cells = [notes.cell(_number(one, column, ""), None, "") for column in columns]
-        if any(cell.value is not None for cell in cells):
-            method = f"{_method(one[0])}: {_who(one[0])}"
-            rows.append(Row(_title(one[0].model.get("card")), method, f"measured, {one[0].protocol}", cells, True))
+            method = f"{_with_part(_method(one[0]), part)}: {_who(one[0])}"
+            title = _title(one[0].model.get("card"))
+            rows.append(Row(title, method, f"measured, {one[0].protocol}", cells, True, part))
     return rows
 
 
@@ -111,7 +107,7 @@ def lay_out_all(records: Sequence[Record]) -> TableLayout:
     sets = list(dict.fromkeys(column.set for column in found))
     columns = sorted(found, key=lambda column: sets.index(column.set))
     notes = _Notes()
-    rows = _rows_of(records, columns, notes)
+    rows = _measured_rows(records, columns, notes)
     models = list(dict.fromkeys(row.model for row in rows))
     rows.sort(key=lambda row: models.index(row.model))
     mark_best(rows, [column.measure for column in columns])
