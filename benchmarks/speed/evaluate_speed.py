@@ -26,8 +26,8 @@ from timm.data import ImageDataset, create_loader, resolve_model_data_config
 from benchmarks.dated import command_words, parser_of
 from robustvit.common.devices import make_accelerator
 from robustvit.common.provenance import versions
-from robustvit.evaluation.on_sets.loop import SetLoop
-from robustvit.evaluation.on_sets.recording import SetSettings, evaluate_set, make_set_model
+from robustvit.evaluation.on_sets.loop import SetSettings
+from robustvit.evaluation.on_sets.recording import evaluate_set, make_set_model
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
 from robustvit.models.classifier import Classifier
@@ -66,8 +66,8 @@ def ours(model_folder: Path, root: Path, batch_size: int, workers: int) -> float
     """Seconds of an evaluation into a fresh folder of records."""
     model = make_set_model(load_model(str(model_folder)), str(model_folder))
     with tempfile.TemporaryDirectory() as records:
-        loop = SetLoop(make_accelerator(device="cpu"), batch_size, workers)
-        place = SetSettings(root, Path(records), "standard", "no", loop)
+        accelerator = make_accelerator(device="cpu")
+        place = SetSettings(root, Path(records), "standard", "no", accelerator, batch_size, workers)
         start = time.perf_counter()
         evaluate_set(BENCHMARKS["imagenet-val"], model, place)
         return time.perf_counter() - start

@@ -47,16 +47,16 @@ def compare_on_set(
     named = find_benchmarks(name)
     if len(named) > 1:
         raise UserError(f"expected one set, {name} stands for {', '.join(one.name for one in named)}: name one of them")
-    place = make_set_settings(sets, running)
-    candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
+    setup = make_set_settings(sets, running)
+    candidate, other = load_set_models(models, sets, setup.accelerator.device)
     assert other is not None  # a baseline was named
     _check_methods(method, candidate, other)
-    after, before = ask_set(named[0], candidate, place, other)
+    after, before = ask_set(named[0], candidate, setup, other)
     assert before is not None
-    record_set(named[0], candidate, place, after, other, before)
+    record_set(named[0], candidate, setup, after, other, before)
     seen = after.answers.places(candidate.seen) if candidate.seen else None
     changes = compare_classes(before.outcomes, after.outcomes, seen)
-    return Compared(candidate, other, named[0], place, after, before, changes, {})
+    return Compared(candidate, other, named[0], setup, after, before, changes, {})
 
 
 def compare_on_photos(
@@ -68,21 +68,21 @@ def compare_on_photos(
     if classifier.head_kind == "multi-label":
         return compare_labels(own, models, sets, running, classifier)
     photos, root, notes = _find_photos(own, models, classifier)
-    place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
-    candidate, original = load_pair(models, sets, classifier, place.loop.accelerator.device)
+    setup = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
+    candidate, original = load_pair(models, sets, classifier, setup.accelerator.device)
     _check_methods(method, candidate, original)
     for note in notes:
         warn(note)
     note_copies([photo.image for photo in photos], notes)
     benchmark = _describe_photos(str(own.images), photos, classifier)
-    with _shared_folder(place.loop.accelerator) as folder:
-        after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
+    with _shared_folder(setup.accelerator) as folder:
+        after, before = ask_set(benchmark, candidate, replace(setup, records=folder), original)
     assert before is not None
     said = after.outcomes
     notes += doubt_order(said.class_names.tolist(), said.right[:, 0].tolist(), said.answers.tolist(), classifier)
     changes = compare_classes(before.outcomes, said, candidate.seen or None)
     named = {name_of(Sample(photo.image, (), ""), root): photo for photo in photos}
-    return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
+    return Compared(candidate, original, benchmark, setup, after, before, changes, named, notes)
 
 
 def _find_photos(

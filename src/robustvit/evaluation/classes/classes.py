@@ -153,7 +153,7 @@ def classes(
     panels = [] if compared.precisions else choose_turned_panels(compared, shown.classes_shown, shown.samples)
     settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
     found = class_record(compared, panels, shown.count, settings)
-    if compared.place.loop.accelerator.is_main_process:
+    if compared.setup.accelerator.is_main_process:
         pictures = draw_turned(compared, panels, maps.relevance, photos.mask_format)
         text = render_classes(found, pictures, record.name)
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,8 @@ from robustvit.common.verdict import Comparison
 from robustvit.data.photo import Photo
 from robustvit.evaluation.classes.changes import Changes
 from robustvit.evaluation.on_sets.command import seen_labels
-from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetSettings, make_set_model
+from robustvit.evaluation.on_sets.loop import SetSettings
+from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, make_set_model
 from robustvit.evaluation.sets import Benchmark, Sample
 from robustvit.evaluation.sets.answers import OwnHead
 from robustvit.models.baseline import load_baseline
@@ -67,7 +68,7 @@ class Compared:
         model: the finetuned model.
         baseline: the model it is compared with.
         benchmark: the set, or the photos as a set.
-        place: source of its images.
+        setup: source of its images.
         after: answers of the model.
         before: answers of the baseline.
         changes: class by class.
@@ -79,7 +80,7 @@ class Compared:
     model: SetModel
     baseline: SetModel
     benchmark: Benchmark
-    place: SetSettings
+    setup: SetSettings
     after: SetAnswers
     before: SetAnswers
     changes: Changes

@@ -38,8 +38,8 @@ def compare_labels(
 ) -> Compared:
     """Compare two multi-label models on the user's photos; arguments as in ``compare_on_photos``."""
     chosen = find_photos_to_measure(own, models, classifier)
-    place = make_set_settings(replace(sets, root="."), running)
-    accelerator = place.loop.accelerator
+    setup = make_set_settings(replace(sets, root="."), running)
+    accelerator = setup.accelerator
     candidate, original = load_pair(models, sets, classifier, accelerator.device)
     settings = MeasureSettings(swaps=0, maps=False, batch_size=running.batch_size, workers=running.workers)
     after, before = (
@@ -52,7 +52,7 @@ def compare_labels(
     changes = compare_classes(pairs[0], pairs[1], candidate.seen or None, photo_of=_photo_of)
     benchmark, notes = describe_as_set(str(own.images), names, [], len(pairs[0])), [EACH_CLASS, *chosen.notes]
     precisions = compare_precisions(before, after, classifier)
-    return Compared(candidate, original, benchmark, place, answers[1], answers[0], changes, {}, notes, precisions)
+    return Compared(candidate, original, benchmark, setup, answers[1], answers[0], changes, {}, notes, precisions)
 
 
 def compare_precisions(

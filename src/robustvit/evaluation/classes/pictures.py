@@ -82,11 +82,11 @@ def choose_turned_panels(compared: Compared, classes_shown: int, samples: int) -
 
 def _ranks(compared: Compared, names: np.ndarray) -> list[int]:
     """Return the position of each image in the set; the names of a stream sort by it."""
-    root = compared.place.root
+    root = compared.setup.root
     if root is None:
         return list(range(len(names)))
-    listed = compared.benchmark.read(root, compared.place.protocol).samples
-    rank = {name_of(sample, root): place for place, sample in enumerate(listed)}
+    listed = compared.benchmark.read(root, compared.setup.protocol).samples
+    rank = {name_of(sample, root): at for at, sample in enumerate(listed)}
     return [rank[str(name)] for name in names]
 
 
@@ -118,11 +118,11 @@ def draw_turned(
 
 def _photos(compared: Compared, names: Sequence[str]) -> dict[str, Image.Image]:
     """Read photos of the set from disk, or from the stream, which is read again up to the last one needed."""
-    root = compared.place.root
+    root = compared.setup.root
     if root is not None:
         return {name: read_photo(root / name, pixels=ANY) for name in names}
     found: dict[str, Image.Image] = {}
-    images, _ = stream(compared.benchmark, compared.place.protocol) if names else (iter(()), None)
+    images, _ = stream(compared.benchmark, compared.setup.protocol) if names else (iter(()), None)
     for number, (name, photo, _) in enumerate(images):
         if name_in_stream(number, name) in names:
             found[name_in_stream(number, name)] = photo
@@ -142,7 +142,7 @@ def _draw_image(compared: Compared, name: str, photo: Image.Image, mask_format: 
 
 def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, answer: int, method: str) -> str:
     classifier = model.classifier
-    inputs = _prepare(compared, photo, classifier.preprocessing)[None].to(compared.place.loop.accelerator.device)
+    inputs = _prepare(compared, photo, classifier.preprocessing)[None].to(compared.setup.accelerator.device)
     with torch.no_grad():
         members = compared.after.answers.classes_of(answer)
         best = classifier(inputs)[0, members].argmax()
@@ -153,4 +153,4 @@ def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, ans
 
 
 def _prepare(compared: Compared, photo: Image.Image, preprocessing: Preprocessing) -> Tensor:
-    return Preparation(compared.benchmark, compared.place.protocol, preprocessing)(photo)
+    return Preparation(compared.benchmark, compared.setup.protocol, preprocessing)(photo)

@@ -54,7 +54,7 @@ def class_record(
 def _describe_data(compared: Compared) -> dict[str, Any]:
     return {
         "title": compared.benchmark.title,
-        "protocol": None if compared.benchmark.name == OWN_PHOTOS else compared.place.protocol,
+        "protocol": None if compared.benchmark.name == OWN_PHOTOS else compared.setup.protocol,
         "images": compared.changes.before.count,
         "expected": compared.after.expected,
         "notes": list(compared.notes),

@@ -18,8 +18,8 @@ from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.wording import list_names
 from robustvit.data.trained_photos import UNKNOWN, photos_behind
-from robustvit.evaluation.on_sets.loop import SetLoop
-from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set, make_set_model
+from robustvit.evaluation.on_sets.loop import SetSettings
+from robustvit.evaluation.on_sets.recording import SetModel, evaluate_set, make_set_model
 from robustvit.evaluation.on_sets.segmentation_test import SEGMENTATION_SETS, check_segmentation, evaluate_segmentation
 from robustvit.evaluation.on_sets.summary import Sets
 from robustvit.evaluation.records.record import Record
@@ -50,32 +50,32 @@ def evaluate_on(
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
     others = [name for name in wanted if name not in segmentation]
     chosen = find_benchmarks(others, SEGMENTATION_SETS) if others else []
-    place = make_set_settings(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
+    setup = make_set_settings(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
     if "segmentation" not in segmentation and own.given:
         raise UserError(
             f"expected no --{own.given.replace('_', '-')} with sets: --images and its options belong to "
             "--on segmentation"
         )
-    candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
+    candidate, other = load_set_models(models, sets, setup.accelerator.device)
     classifiers = [one.classifier for one in (candidate, other) if one is not None]
-    _check_benchmarks(chosen, place, classifiers)
+    _check_benchmarks(chosen, setup, classifiers)
     own = own.or_else(candidate.classifier.pixels)
     for name in segmentation:
-        check_segmentation(name, place, own, method, classifiers)
-    calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in chosen}
+        check_segmentation(name, setup, own, method, classifiers)
+    calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, setup, other) for one in chosen}
     trained = UNKNOWN if own.images is None else photos_behind(models.model, models.baseline, models.checkpoint)
     maps = partial(evaluate_segmentation, own=own, method=method, trained=trained)
-    calls |= {name: partial(maps, name, candidate, place, other) for name in segmentation}
+    calls |= {name: partial(maps, name, candidate, setup, other) for name in segmentation}
     return _run_all(calls)
 
 
-def _check_benchmarks(chosen: Sequence[Benchmark], place: SetSettings, models: Sequence[Classifier]) -> None:
+def _check_benchmarks(chosen: Sequence[Benchmark], setup: SetSettings, models: Sequence[Classifier]) -> None:
     """Refuse sets that are missing or do not fit the models, before hours are spent on other sets."""
     for benchmark in chosen:
         for model in models:
             check_head(benchmark, model.num_classes)
-        if place.root is not None:
-            benchmark.locate(place.root)
+        if setup.root is not None:
+            benchmark.locate(setup.root)
         else:
             hub_of(benchmark)
 
@@ -115,9 +115,8 @@ def make_set_settings(sets: SetOptions, running: RunningOptions, needs_root: boo
     records = Path(sets.records)
     check_own_folder(records, own=True, option="--records")
     accelerator = make_accelerator(running.precision, device=running.device)
-    loop = SetLoop(accelerator, running.batch_size, running.workers)
-    root = None if sets.root is None else Path(sets.root)
-    return SetSettings(root, records, sets.protocol, running.precision, loop)
+    root, precision = None if sets.root is None else Path(sets.root), running.precision
+    return SetSettings(root, records, sets.protocol, precision, accelerator, running.batch_size, running.workers)
 
 
 def seen_labels(run: str | None, model: str) -> frozenset[int]:

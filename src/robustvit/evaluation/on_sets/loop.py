@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from robustvit.common.errors import UserError
+from robustvit.common.options import Precision, Protocol
 from robustvit.common.progress import bar
 from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.evaluation.on_sets.images import Item, collate_items
@@ -26,30 +28,38 @@ _SECONDS_A_PART = 20.0
 
 
 @dataclass(frozen=True)
-class SetLoop:
-    """How to run a model on images.
+class SetSettings:
+    """The source of the sets, the folder of the results, and how to run a model.
 
     Attributes:
+        root: folder that holds the sets; None to stream them from the hub.
+        records: folder of the results.
+        protocol: see ``Benchmark``.
+        precision: of the model.
         accelerator: device, precision and processes.
         batch_size: images at a time.
         workers: processes that read images.
     """
 
+    root: Path | None
+    records: Path
+    protocol: Protocol
+    precision: Precision
     accelerator: Accelerator
     batch_size: int = 32
     workers: int = 0
 
 
 def run_images(
-    model: Classifier, answers: Answers, images: Dataset, parts: PartFolder, loop: SetLoop, total: int | None
+    model: Classifier, answers: Answers, images: Dataset, parts: PartFolder, setup: SetSettings, total: int | None
 ) -> list[str]:
     """Run a model on this process's share of images, ``total`` if known, and write its answers in parts.
 
     The model is in evaluation mode, on the accelerator's device. Returns a line for each image that could not be read,
     from all processes.
     """
-    workers = 0 if isinstance(images, IterableDataset) else loop.workers
-    loader = DataLoader(images, batch_size=loop.batch_size, num_workers=workers, collate_fn=collate_items)
+    workers = 0 if isinstance(images, IterableDataset) else setup.workers
+    loader = DataLoader(images, batch_size=setup.batch_size, num_workers=workers, collate_fn=collate_items)
     problems: list[str] = []
     waiting: list[Outcomes] = []
 
@@ -65,7 +75,7 @@ def run_images(
         for batch in loader:
             problems += batch.problems
             if batch.images is not None:
-                waiting.append(_answer_batch(model, answers, batch.items, batch.images, loop.accelerator))
+                waiting.append(_answer_batch(model, answers, batch.items, batch.images, setup.accelerator))
             if waiting and time.monotonic() - written > _SECONDS_A_PART:
                 written = write()
             progress.advance(task, len(batch.items) + len(batch.problems))

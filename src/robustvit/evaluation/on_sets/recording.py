@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.options import Precision, Protocol
 from robustvit.common.provenance import provenance
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.on_sets.images import DiskImages, Preparation, StreamedImages, name_of
-from robustvit.evaluation.on_sets.loop import TOP, SetLoop, run_images
+from robustvit.evaluation.on_sets.loop import TOP, SetSettings, run_images
 from robustvit.evaluation.on_sets.numbers import (
     accuracies_by,
     compare_outcomes,
@@ -49,25 +48,6 @@ class SetModel:
         return str(self.about["weights"])
 
 
-@dataclass(frozen=True)
-class SetSettings:
-    """The source of the sets and the folder of the results.
-
-    Attributes:
-        root: folder that holds the sets; None to stream them from the hub.
-        records: folder of the results.
-        protocol: see ``Benchmark``.
-        precision: of the model.
-        loop: how to run a model on images.
-    """
-
-    root: Path | None
-    records: Path
-    protocol: Protocol
-    precision: Precision
-    loop: SetLoop
-
-
 def describe_preprocessing(model: SetModel, **further: Any) -> dict[str, Any]:
     """Return the preprocessing and everything else that results depend on, in the form of a record read from JSON."""
     return json.loads(json.dumps(asdict(model.classifier.preprocessing))) | further
@@ -81,11 +61,11 @@ def make_set_model(
 
 
 def evaluate_set(
-    benchmark: Benchmark, model: SetModel, place: SetSettings, baseline: SetModel | None = None
+    benchmark: Benchmark, model: SetModel, setup: SetSettings, baseline: SetModel | None = None
 ) -> tuple[Record, bool]:
     """Evaluate a model on a set; return its record, and whether all answers had been recorded already."""
-    after, before = ask_set(benchmark, model, place, baseline)
-    return record_set(benchmark, model, place, after, baseline, before), after.reused
+    after, before = ask_set(benchmark, model, setup, baseline)
+    return record_set(benchmark, model, setup, after, baseline, before), after.reused
 
 
 @dataclass(frozen=True)
@@ -108,56 +88,56 @@ class SetAnswers:
 
 
 def ask_set(
-    benchmark: Benchmark, model: SetModel, place: SetSettings, baseline: SetModel | None = None
+    benchmark: Benchmark, model: SetModel, setup: SetSettings, baseline: SetModel | None = None
 ) -> tuple[SetAnswers, SetAnswers | None]:
     """Collect all answers of a model, and of a baseline, to a set; only the answers are written."""
     models = [one for one in (model, baseline) if one is not None]
     for one in models:
         check_head(benchmark, one.classifier.num_classes)
-    listing = None if place.root is None else benchmark.read(place.root, place.protocol)
+    listing = None if setup.root is None else benchmark.read(setup.root, setup.protocol)
     for one in models:
         complete = listing is None or listing.complete
-        check_record_place(place.records, benchmark.name, place.protocol, one.weights, complete=complete)
-    before = None if baseline is None else _answer_set(benchmark, baseline, place, listing)
-    return _answer_set(benchmark, model, place, listing), before
+        check_record_place(setup.records, benchmark.name, setup.protocol, one.weights, complete=complete)
+    before = None if baseline is None else _answer_set(benchmark, baseline, setup, listing)
+    return _answer_set(benchmark, model, setup, listing), before
 
 
 def record_set(
     benchmark: Benchmark,
     model: SetModel,
-    place: SetSettings,
+    setup: SetSettings,
     after: SetAnswers,
     baseline: SetModel | None = None,
     before: SetAnswers | None = None,
 ) -> Record:
     """Record the answers of ``ask_set``, of the baseline too, and compare the two models."""
-    record = _record(benchmark, model, place, after)
+    record = _record(benchmark, model, setup, after)
     if baseline is not None and before is not None:
         record.compared.update(compare_outcomes(before.outcomes, after.outcomes) | {"baseline": baseline.about})
-    if place.loop.accelerator.is_main_process:
+    if setup.accelerator.is_main_process:
         if baseline is not None and before is not None:
-            _write(_record(benchmark, baseline, place, before), place, before.reused)
-        _write(record, place, after.reused)  # last: the two may be the same weights
+            _write(_record(benchmark, baseline, setup, before), setup, before.reused)
+        _write(record, setup, after.reused)  # last: the two may be the same weights
     return record
 
 
-def _write(record: Record, place: SetSettings, reused: bool) -> None:
+def _write(record: Record, setup: SetSettings, reused: bool) -> None:
     """Write a record; an older comparison of the same answers is kept if there is no new one."""
-    path = record_path(place.records, record.set, record.protocol, str(record.model["weights"]))
+    path = record_path(setup.records, record.set, record.protocol, str(record.model["weights"]))
     if reused and not record.compared and path.is_file():
         record.compared.update(read_record(path).compared)
-    write_record(record, place.records)
+    write_record(record, setup.records)
 
 
-def _answer_set(benchmark: Benchmark, model: SetModel, place: SetSettings, listing: Listing | None) -> SetAnswers:
+def _answer_set(benchmark: Benchmark, model: SetModel, setup: SetSettings, listing: Listing | None) -> SetAnswers:
     """Collect all answers of a model to a set: those of earlier calls, and the remaining ones now."""
-    accelerator = place.loop.accelerator
-    path = record_path(place.records, benchmark.name, place.protocol, model.weights).with_suffix(".npz")
-    identity = _identity(benchmark, model, place, listing)
+    accelerator = setup.accelerator
+    path = record_path(setup.records, benchmark.name, setup.protocol, model.weights).with_suffix(".npz")
+    identity = _identity(benchmark, model, setup, listing)
     parts = PartFolder(path.with_name(f".{path.stem}.parts"), identity, accelerator.process_index)
     done = {str(name) for part in (*_read_whole(path, identity), *parts.read()) for name in part.names}
     accelerator.wait_for_everyone()  # every process must see what is done before one continues
-    answers, lines = _answer_rest(benchmark, model, place, listing, done, parts)
+    answers, lines = _answer_rest(benchmark, model, setup, listing, done, parts)
     accelerator.wait_for_everyone()
     fresh = list(parts.read())
     known = [*fresh, *_read_whole(path, identity)]  # read again: another call may have finished meanwhile
@@ -183,45 +163,45 @@ def _read_whole(path: Path, identity: str) -> list[Outcomes]:
 def _answer_rest(
     benchmark: Benchmark,
     model: SetModel,
-    place: SetSettings,
+    setup: SetSettings,
     listing: Listing | None,
     done: Collection[str],
     parts: PartFolder,
 ) -> tuple[Answers, list[str]]:
     """Answer this process's share of the images that are not done; return the possible answers, and problems."""
-    rank, processes = place.loop.accelerator.process_index, place.loop.accelerator.num_processes
-    prepare = Preparation(benchmark, place.protocol, model.classifier.preprocessing)
+    rank, processes = setup.accelerator.process_index, setup.accelerator.num_processes
+    prepare = Preparation(benchmark, setup.protocol, model.classifier.preprocessing)
     if listing is None:
-        images, answers = stream(benchmark, place.protocol)
+        images, answers = stream(benchmark, setup.protocol)
         if len(done) >= benchmark.images:
             return answers, []
         streamed = StreamedImages(images, done, (rank, processes), prepare)
-        return answers, run_images(model.classifier, answers, streamed, parts, place.loop, None)
-    root = Path(str(place.root))
+        return answers, run_images(model.classifier, answers, streamed, parts, setup, None)
+    root = Path(str(setup.root))
     todo = [sample for sample in listing.samples if name_of(sample, root) not in done]
     if not todo:
         return listing.answers, []
     mine = DiskImages(todo[rank::processes], root, prepare)
-    return listing.answers, run_images(model.classifier, listing.answers, mine, parts, place.loop, len(mine))
+    return listing.answers, run_images(model.classifier, listing.answers, mine, parts, setup, len(mine))
 
 
-def _identity(benchmark: Benchmark, model: SetModel, place: SetSettings, listing: Listing | None) -> str:
+def _identity(benchmark: Benchmark, model: SetModel, setup: SetSettings, listing: Listing | None) -> str:
     """Hash everything that answers depend on."""
     samples = [] if listing is None else [
-        [name_of(s, Path(str(place.root))), s.right, s.class_name, s.group] for s in listing.samples
+        [name_of(s, Path(str(setup.root))), s.right, s.class_name, s.group] for s in listing.samples
     ]  # fmt: skip
-    preprocessing = describe_preprocessing(model, precision=place.precision)
-    said = [benchmark.name, place.protocol, model.weights, preprocessing, place.root is None, samples]
+    preprocessing = describe_preprocessing(model, precision=setup.precision)
+    said = [benchmark.name, setup.protocol, model.weights, preprocessing, setup.root is None, samples]
     return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _record(benchmark: Benchmark, model: SetModel, place: SetSettings, asked: SetAnswers) -> Record:
-    outcomes, summary, seen = asked.outcomes, benchmark.summary[place.protocol], asked.answers.places(model.seen)
+def _record(benchmark: Benchmark, model: SetModel, setup: SetSettings, asked: SetAnswers) -> Record:
+    outcomes, summary, seen = asked.outcomes, benchmark.summary[setup.protocol], asked.answers.places(model.seen)
     return Record(
         set=benchmark.name,
-        protocol=place.protocol,
+        protocol=setup.protocol,
         model=model.about,
-        preprocessing=describe_preprocessing(model, precision=place.precision),
+        preprocessing=describe_preprocessing(model, precision=setup.precision),
         samples=len(outcomes),
         expected=asked.expected,
         complete=len(outcomes) == asked.expected,

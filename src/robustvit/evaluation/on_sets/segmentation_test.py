@@ -20,7 +20,8 @@ from robustvit.data.objects_seen import shows_no_object
 from robustvit.data.photo import Photo
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
-from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, describe_preprocessing
+from robustvit.evaluation.on_sets.loop import SetSettings
+from robustvit.evaluation.on_sets.recording import SetModel, describe_preprocessing
 from robustvit.evaluation.on_sets.segmentation_scores import (
     SegmentationScores,
     expect_masks,
@@ -39,10 +40,10 @@ NO_PHOTOS = MeasuredPhotos()
 
 
 def check_segmentation(
-    name: str, place: SetSettings, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
+    name: str, setup: SetSettings, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
 ) -> None:
     """Refuse sets and models that cannot be tested before anything else runs."""
-    _find_images(name, place, own)
+    _find_images(name, setup, own)
     for model in models:
         check_method(method, model)
 
@@ -50,7 +51,7 @@ def check_segmentation(
 def evaluate_segmentation(
     name: str,
     model: SetModel,
-    place: SetSettings,
+    setup: SetSettings,
     baseline: SetModel | None = None,
     *,
     own: MeasuredPhotos = NO_PHOTOS,
@@ -62,41 +63,41 @@ def evaluate_segmentation(
     Args:
         name: one of ``SEGMENTATION_SETS``.
         model: whose relevance maps are tested.
-        place: source of the set and folder of the record.
+        setup: source of the set and folder of the record.
         baseline: model to compare with.
         own: the user's photos and masks.
         method: of the maps.
         trained: photos that the models were trained on; left out of the user's unless they are included.
     """
-    asked = _find_images(name, place, own)
+    asked = _find_images(name, setup, own)
     if own.images is not None and not isinstance(asked.images, Path):
         asked = _leave_out_trained(asked, asked.images, own, trained)
-    if place.loop.accelerator.is_main_process:
+    if setup.accelerator.is_main_process:
         for line in [*asked.notes, *asked.seen]:
             warn(line)
     name = asked.name + ("" if method == _USUAL else f"+{method}")
     about = describe_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **asked.about})
-    path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
+    path = check_record_place(setup.records, name, setup.protocol, model.weights, complete=True)
     if (old := _find_recorded(path, about, baseline)) is not None:
         return old, True
-    after = _score_model(model, asked.images, place, method, own.mask_format)
-    record = _make_record(name, model, place, asked, about, after)
+    after = _score_model(model, asked.images, setup, method, own.mask_format)
+    record = _make_record(name, model, setup, asked, about, after)
     if baseline is not None:
-        before = _score_model(baseline, asked.images, place, method, own.mask_format)
+        before = _score_model(baseline, asked.images, setup, method, own.mask_format)
         record.compared.update({"baseline": baseline.about, **segmentation_difference(before, after)})
-    if place.loop.accelerator.is_main_process:
-        write_record(record, place.records)
+    if setup.accelerator.is_main_process:
+        write_record(record, setup.records)
     return record, False
 
 
 def _make_record(
-    name: str, model: SetModel, place: SetSettings, asked: _Asked, about: dict[str, Any], after: SegmentationScores
+    name: str, model: SetModel, setup: SetSettings, asked: _Asked, about: dict[str, Any], after: SegmentationScores
 ) -> Record:
     samples = len(after.precisions)
     lacking = f"expected {pluralize(asked.expected, 'image')}, found {samples:,}"
     return Record(
         set=name,
-        protocol=place.protocol,
+        protocol=setup.protocol,
         model=model.about,
         preprocessing=about,
         samples=samples,
@@ -149,12 +150,12 @@ def _leave_out_trained(asked: _Asked, photos: Sequence[Photo], own: MeasuredPhot
     return _Asked(name, kept, len(kept), about, asked.notes, seen)
 
 
-def _find_images(name: str, place: SetSettings, own: MeasuredPhotos) -> _Asked:
+def _find_images(name: str, setup: SetSettings, own: MeasuredPhotos) -> _Asked:
     """Find the images of a set, or the user's."""
     if name == "imagenet-segmentation":
-        if place.root is None:
+        if setup.root is None:
             raise UserError("imagenet-segmentation cannot be streamed: name the folder of its file with --root")
-        file = find_mat(place.root)
+        file = find_mat(setup.root)
         return _Asked(name, file, MAT_IMAGES, {"images": len(MatFile(file))})
     if own.images is None:
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
@@ -188,15 +189,14 @@ def _slug(images: str) -> str:
 
 
 def _score_model(
-    model: SetModel, source: Sequence[Photo] | Path, place: SetSettings, method: str, mask_format: MaskFormat
+    model: SetModel, source: Sequence[Photo] | Path, setup: SetSettings, method: str, mask_format: MaskFormat
 ) -> SegmentationScores:
-    loop = place.loop
     return segmentation_test(
         model.classifier,
         source,
         method=method,
         mask_format=mask_format,
-        batch_size=loop.batch_size,
-        workers=loop.workers,
-        device=loop.accelerator.device,
+        batch_size=setup.batch_size,
+        workers=setup.workers,
+        device=setup.accelerator.device,
     )

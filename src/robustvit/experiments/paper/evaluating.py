@@ -13,7 +13,8 @@ from robustvit.common.options import Protocol
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.on_sets.command import make_set_settings
-from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set
+from robustvit.evaluation.on_sets.loop import SetSettings
+from robustvit.evaluation.on_sets.recording import SetModel, evaluate_set
 from robustvit.evaluation.on_sets.segmentation_test import evaluate_segmentation
 from robustvit.evaluation.on_sets.segmented_photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.evaluation.records.described import RunSetting, describe_model
@@ -118,7 +119,7 @@ class Evaluator:
             seen = self._find_first_classes(run) if self.plan.sets else frozenset()
         about = describe_model(classifier, source, checkpoint=None if run.trained else self.workspace.weights(run.card))
         about |= self._describe_run(run) | {"source": self.workspace.name_of(run)}
-        return SetModel(classifier.to(self.sets.loop.accelerator.device), about, seen)
+        return SetModel(classifier.to(self.sets.accelerator.device), about, seen)
 
     def _describe_run(self, run: Run) -> dict[str, Any]:
         """Return what records say of a run besides its weights; tables select by it."""
