@@ -82,7 +82,7 @@ def segmentation_test(
     expect_at_least(1, batch_size=batch_size)
     expect_at_least(0, workers=workers)
     check_method(method, model)
-    source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else expect_masks(photos)
+    source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else check_masked(photos)
     data = SegmentedPhotos(source, model.preprocessing.input_size, mask_format=mask_format)
     counts, precisions = [], []
     with evaluating(model):
@@ -95,7 +95,7 @@ def segmentation_test(
     return segmentation_scores(np.concatenate(counts), np.concatenate(precisions))
 
 
-def expect_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
+def check_masked(photos: Sequence[Photo]) -> Sequence[Photo]:
     """Return photos; refuse those without a mask."""
     if not photos:
         raise UserError("expected photos with masks for the segmentation test, got none: name their folders")

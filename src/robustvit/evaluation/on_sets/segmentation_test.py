@@ -24,7 +24,7 @@ from robustvit.evaluation.on_sets.loop import SetSettings
 from robustvit.evaluation.on_sets.recording import SetModel, describe_preprocessing
 from robustvit.evaluation.on_sets.segmentation_scores import (
     SegmentationScores,
-    expect_masks,
+    check_masked,
     segmentation_difference,
     segmentation_test,
 )
@@ -166,7 +166,7 @@ def _find_images(name: str, setup: SetSettings, own: MeasuredPhotos) -> _Asked:
     about: dict[str, Any] = {"images": len(photos), "folder": str(Path(own.images).resolve())}
     if (scale := recorded_scale(photo.pixels for photo in photos)) is not None:
         about["range"] = scale
-    return _Asked(name, expect_masks(photos), len(photos), about, notes)
+    return _Asked(name, check_masked(photos), len(photos), about, notes)
 
 
 def _content_of(photos: Sequence[Photo]) -> str:
