@@ -66,6 +66,12 @@ def test_labels_are_read_in_every_form(folder, model, text):
     assert [one.label for one in found] == [0, 2, None], "a photo counts to its rarest class"
 
 
+def test_groups_in_a_column_called_label_are_not_taken_for_classes(folder, model):
+    text = "image,shown,label\na.png,cat|dog,north\nb.png,dog,south\nc.png,,north\n"
+    found = listed(folder, text, model, label_column="shown", group_by="label")
+    assert [(one.labels, one.group) for one in found] == [((0, 2), "north"), ((2,), "south"), ((), "north")]
+
+
 def test_another_separator_is_named_and_two_are_asked_about(folder, model):
     text = "image,label\na.png,cat dog\nb.png,dog\nc.png,\n"
     assert listed(folder, text, model, label_separator=" ")[0].labels == (0, 2)
