@@ -13,7 +13,7 @@ from torch import nn
 from helpers.drawn_photos import write_photos
 from robustvit import UserError, evaluate
 from robustvit.data.class_matching import match_labels
-from robustvit.data.class_order import ALPHABET, NATURAL, better_order, plausible_orders
+from robustvit.data.class_order import ALPHABET, NATURAL, find_better_order, list_plausible_orders
 from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.libraries.library import first_imagenet_names
@@ -53,7 +53,7 @@ def test_the_orders_are_those_of_the_programs(tmp_path):
     for name in [*WORDS, *CAPITALS]:
         (tmp_path / name).mkdir()
         Image.new("RGB", (4, 4)).save(tmp_path / name / "0.png")
-    orders = plausible_orders([*WORDS, *CAPITALS], 18)
+    orders = list_plausible_orders([*WORDS, *CAPITALS], 18)
     assert orders[ALPHABET] == ImageFolder(tmp_path).class_to_idx
     assert orders[NATURAL] == find_images_and_targets(str(tmp_path))[1]
 
@@ -103,15 +103,15 @@ def test_an_order_that_fits_far_better_is_named():
     predicted = [truth[name] for name in WORDS for _ in range(3)]
     classes = [name for name in WORDS for _ in range(3)]
     wrong = [sorted(WORDS).index(name) for name in classes]
-    said = better_order(classes, wrong, predicted, 12, sorted(WORDS))
+    said = find_better_order(classes, wrong, predicted, 12, sorted(WORDS))
     assert "100.0 % would be right instead of 8.3 %" in said
     assert "0 class1, 1 class2, 2 class3" in said
-    assert better_order(classes, predicted, predicted, 12, plain_natural(WORDS)) == ""
-    assert better_order(classes[:6], wrong[:6], predicted[:6], 12, sorted(WORDS)) == "", "too few to tell"
+    assert find_better_order(classes, predicted, predicted, 12, plain_natural(WORDS)) == ""
+    assert find_better_order(classes[:6], wrong[:6], predicted[:6], 12, sorted(WORDS)) == "", "too few to tell"
     from_one = [int(name) for name in NUMBERS[1:11] for _ in range(2)]
     classes = [str(number) for number in from_one]
-    assert "numbers from 1" in better_order(classes, from_one, [number - 1 for number in from_one], 20)
-    assert better_order(classes, from_one, [0] * 20, 20) == "", "a bad model is no other order"
+    assert "numbers from 1" in find_better_order(classes, from_one, [number - 1 for number in from_one], 20)
+    assert find_better_order(classes, from_one, [0] * 20, 20) == "", "a bad model is no other order"
 
 
 class Colours(nn.Module):

@@ -14,8 +14,8 @@ from robustvit import UserError
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.find_photos import expect_classes, find_photos
 from robustvit.data.photo import Photo
-from robustvit.data.photo_tree import PhotoTree, photos_below
-from robustvit.data.placed_photos import photo_tree
+from robustvit.data.photo_tree import PhotoTree, list_backgrounds
+from robustvit.data.placed_photos import place_folder
 
 
 def draw(folder, *names):
@@ -130,7 +130,7 @@ def test_photos_in_inner_folders_count_to_their_class_as_in_imagefolder(tmp_path
     theirs = ImageFolder(tmp_path)
     ours = find_photos(tmp_path, notes=[])
     assert {(str(p.image), p.class_name) for p in ours} == {(path, theirs.classes[i]) for path, i in theirs.samples}
-    assert {photo.label for photo in photo_tree(tmp_path)[0]} == {"cat", "dog"}, "masks has the same classes"
+    assert {photo.label for photo in place_folder(tmp_path)[0]} == {"cat", "dog"}, "masks has the same classes"
 
 
 def test_inner_folders_are_the_classes_if_asked(tmp_path):
@@ -139,7 +139,7 @@ def test_inner_folders_are_the_classes_if_asked(tmp_path):
     inner = ColumnOptions(class_folders="inner")
     assert classes(tmp_path / "images", columns=inner) == ({"cat": 1, "dog": 1, "cup": 1}, [])
     assert all(photo.mask for photo in find_photos(tmp_path / "images", tmp_path / "masks", columns=inner))
-    assert {photo.label for photo in photo_tree(tmp_path / "images", inner=True)[0]} == {"cat", "dog", "cup"}
+    assert {photo.label for photo in place_folder(tmp_path / "images", inner=True)[0]} == {"cat", "dog", "cup"}
     (tmp_path / "list.csv").write_text("image,label\nimages/animals/cat/0.png,a\n")
     with pytest.raises(UserError, match="--class-folders belongs to folders of photos"):
         find_photos(tmp_path / "list.csv", columns=inner)
@@ -172,7 +172,7 @@ def test_parts_of_a_set_are_not_taken_for_classes(tmp_path, names):
 
 def test_masks_of_a_set_with_parts_have_the_classes_below_them(tmp_path):
     draw(tmp_path, "train/cat/0.png", "test/cat/new/0.png", "test/dog/0.png")
-    assert {str(p.mask): p.label for p in photo_tree(tmp_path)[0]} == {
+    assert {str(p.mask): p.label for p in place_folder(tmp_path)[0]} == {
         "train/cat/0.png": "cat", "test/cat/new/0.png": "cat", "test/dog/0.png": "dog"
     }  # fmt: skip
 
@@ -193,7 +193,7 @@ def test_folders_without_photos_are_named(tmp_path):
 
 def test_a_folder_of_other_files_says_what_is_there(tmp_path):
     other(tmp_path / "photos", "a.xcf", "b.xcf")
-    for read in (find_photos, photo_tree, photos_below):
+    for read in (find_photos, place_folder, list_backgrounds):
         with pytest.raises(UserError, match=r"found none \(.*2 files seen, 0 read, 2 left out: 2 ending in \.xcf"):
             read(tmp_path / "photos")
 
@@ -214,7 +214,7 @@ def test_commands_say_what_was_left_out_and_keep_it(tmp_path, model_folder, caps
     assert any(note.endswith(line) for note in found.notes)
     assert line in " ".join(capsys.readouterr().err.split())
     assert any(line in note for note in json.loads((tmp_path / "record.json").read_text())["notes"])
-    _, problems = photo_tree(images)
+    _, problems = place_folder(images)
     assert [problem.endswith("disc/x.jp2: its ending is not read; convert it to PNG or JPEG") for problem in problems]
 
 

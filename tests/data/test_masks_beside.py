@@ -13,7 +13,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_files import read_mask
 from robustvit.data.masks_beside import masks_beside
 from robustvit.data.photo_tree import PhotoTree
-from robustvit.data.placed_photos import photo_tree
+from robustvit.data.placed_photos import place_folder
 
 
 def draw(path, kind: str = "photo", size: tuple[int, int] = (16, 12)) -> None:
@@ -64,7 +64,7 @@ def test_a_name_may_say_that_it_is_a_mask(tmp_path, name):
     found = find_photos(tmp_path, tmp_path)
     assert [photo.image.name for photo in found] == ["1.jpg", "1.jpg"]
     assert {photo.mask.name for photo in found if photo.mask} == {name}
-    photos, _ = photo_tree(tmp_path)
+    photos, _ = place_folder(tmp_path)
     assert [photo.image.name for photo in photos] == ["1.jpg", "1.jpg"]
 
 

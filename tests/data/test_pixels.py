@@ -17,7 +17,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo_scales import read_together
 from robustvit.data.pixels import ANY, Pixels
-from robustvit.data.placed_photos import photo_tree
+from robustvit.data.placed_photos import place_folder
 from robustvit.data.read_photos import read_photo
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
@@ -63,7 +63,7 @@ def test_one_scale_for_all_photos_of_a_set(tmp_path):
         if photo.image.name != "plain.png":
             stored = np.asarray(Image.open(photo.image), dtype=float)
             assert abs(grey(read_pair(photo)[0]) - stored * 255 / 65535).max() <= 0.5
-    placed, _ = photo_tree(tmp_path / "photos")
+    placed, _ = place_folder(tmp_path / "photos")
     sixteen = Scale.of_bits(16)
     assert {one.image.name: one.pixels.scale for one in placed} == {
         "dark.png": sixteen, "dim.tif": sixteen, "bright.png": sixteen, "plain.png": None

@@ -9,7 +9,7 @@ from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, SHIFTS, SIZE, make_scene, write_split
-from robustvit.data.embedded.textures import texture_crop
+from robustvit.data.embedded.textures import crop_texture
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -23,7 +23,7 @@ def array(path: Path) -> np.ndarray:
 @cache
 def mean_colours() -> np.ndarray:
     rng = np.random.default_rng(0)
-    crops = [[np.asarray(texture_crop(name, rng, 32), float) for _ in range(8)] for name in BACKGROUNDS]
+    crops = [[np.asarray(crop_texture(name, rng, 32), float) for _ in range(8)] for name in BACKGROUNDS]
     return np.array(crops).mean(axis=(1, 2, 3))
 
 

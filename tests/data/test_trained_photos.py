@@ -18,7 +18,7 @@ from robustvit.cli import main as cli
 from robustvit.common.run_folder import RunFolder
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints, same_files
 from robustvit.data.find_photos import find_photos
-from robustvit.data.overlap import check_overlap, hash_photos, note_copies, without_copies
+from robustvit.data.overlap import check_overlap, hash_photos, leave_out_copies, note_copies
 from robustvit.data.photo import Photo
 from robustvit.data.selection import selection_text
 from robustvit.data.trained_photos import photos_behind, runs_behind
@@ -228,10 +228,10 @@ def test_copies_in_one_folder_stay_on_one_side(tmp_path):
     train = [Photo(files[0]), Photo(files[1])]
     pool = [Photo(files[2]), Photo(tmp_path / again), Photo(files[4]), Photo(small)]
     notes: list[str] = []
-    assert without_copies(pool, train, hash_photos([*train, *pool]), notes) == [pool[0], pool[2]]
+    assert leave_out_copies(pool, train, hash_photos([*train, *pool]), notes) == [pool[0], pool[2]]
     assert notes[0].startswith("Photos left out as copies of others: 2 (")
     with pytest.raises(UserError, match="copies of photos trained on"):
-        without_copies(pool[1:2], train, hash_photos([*train, *pool]), notes)
+        leave_out_copies(pool[1:2], train, hash_photos([*train, *pool]), notes)
 
 
 def test_held_out_copies_are_refused_or_named(tmp_path):

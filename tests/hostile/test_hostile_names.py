@@ -23,7 +23,7 @@ from robustvit.common.files import write_text
 from robustvit.common.intervals import Interval
 from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import MaskRecord, append_record, read_manifest
-from robustvit.data.placed_photos import photo_tree
+from robustvit.data.placed_photos import place_folder
 from robustvit.evaluation.records.record import write_record
 from robustvit.masks.review_page import write_review
 from robustvit.models.classifier import Classifier
@@ -234,7 +234,7 @@ def test_link_that_goes_round(tmp_path, photos):
     shutil.copytree(photos[0], tmp_path / "images")
     (tmp_path / "images" / "disc" / "up").symlink_to(tmp_path / "images")
     (tmp_path / "images" / "disc" / "self.png").symlink_to("self.png")
-    found, problems = photo_tree(tmp_path / "images")
+    found, problems = place_folder(tmp_path / "images")
     assert len(found) == 30
     assert not problems
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from helpers.drawn_photos import CLASSES, draw_photo
 from robustvit import make_masks
-from robustvit.data.placed_photos import photo_tree
+from robustvit.data.placed_photos import place_folder
 from robustvit.masks.choose_cut import CUTS, candidates, choose_cut
 from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.tokencut import TokenCut
@@ -67,7 +67,7 @@ def test_what_the_user_chose_is_kept():
 
 
 def test_the_cut_with_the_highest_mean_confidence_is_chosen(tmp_path, images, options, capsys):
-    photos, _ = photo_tree(str(images))
+    photos, _ = place_folder(str(images))
     chosen = choose_cut(options, photos, tmp_path / "masks", CPU)
     model = load_model(TINY, checkpoint=options.checkpoint, head="none")
     means = []

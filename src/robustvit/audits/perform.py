@@ -21,7 +21,7 @@ from robustvit.common.errors import UserError, options_called
 from robustvit.common.output_paths import check_own_page
 from robustvit.common.progress import tell, warn
 from robustvit.common.signals import name_stopped_run
-from robustvit.data.photo_tree import photos_below
+from robustvit.data.photo_tree import list_backgrounds
 from robustvit.evaluation.deciding_metric import check_metric, metric_for, say_sizes
 from robustvit.explanation.features import check_features
 from robustvit.explanation.methods import check_method
@@ -43,7 +43,7 @@ def audit_models(request: AuditRequest, models: ComparedModels, page: Path, reco
         check_method(request.maps.relevance, one)
     grouper = _group_backbone(request.grouping, classifier)
     namer = load_namer(auditing.name_with, classifier.class_names)
-    files = [] if auditing.backgrounds is None else photos_below(auditing.backgrounds)
+    files = [] if auditing.backgrounds is None else list_backgrounds(auditing.backgrounds)
     audited, notes = find_audit_photos(request, page, classifier)
     check_metric(metric_for(classifier.head_kind, auditing.metric), audited)
     notes += say_sizes([one.class_name for one in audited if one.labels is None], auditing.metric)

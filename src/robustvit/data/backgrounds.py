@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robustvit.common.errors import UserError
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, evaluation_transform
-from robustvit.data.embedded.textures import EXTRA_TEXTURES, TEXTURES, texture_crop
+from robustvit.data.embedded.textures import EXTRA_TEXTURES, TEXTURES, crop_texture
 from robustvit.data.find_photos import find_photos
 from robustvit.data.read_photos import read_photo
 from robustvit.models.classifier import Preprocessing
@@ -43,7 +43,7 @@ class Backgrounds:
         if isinstance(item, Path):
             image = read_photo(item)
         else:
-            image = texture_crop(item, np.random.default_rng([index]), max(self.preprocessing.resized))
+            image = crop_texture(item, np.random.default_rng([index]), max(self.preprocessing.resized))
         return evaluation_transform(self.preprocessing)(image).as_subclass(Tensor)
 
 

@@ -53,7 +53,7 @@ class CachedPhotos(MaskedPhotos):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if self.augment:
-            return self._augmented(index)
+            return self._augment(index)
         if index not in self._held:
             item = super().__getitem__(index)
             if not self._hold(index, *_compact(item)):
@@ -70,7 +70,7 @@ class CachedPhotos(MaskedPhotos):
                 raise item
             self._hold(item["index"], *_compact(item))
 
-    def _augmented(self, index: int) -> dict[str, Any]:
+    def _augment(self, index: int) -> dict[str, Any]:
         held = self._held.get(index)
         if held is None:
             image, mask = read_pair(self.photos[index], self.mask_format)

@@ -11,7 +11,7 @@ from timm.data import ImageNetInfo
 
 from robustvit.common.errors import UserError, nearest
 from robustvit.common.progress import warn
-from robustvit.data.class_order import better_order, describe_order, plausible_orders
+from robustvit.data.class_order import describe_order, find_better_order, list_plausible_orders
 from robustvit.data.matching import compose
 from robustvit.data.photo import Photo
 from robustvit.data.photo_tree import describe_nesting
@@ -26,7 +26,7 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
 
     Folder names are looked up in the model's class names, and in ImageNet's wnids if the model has 1,000 classes.
     Folders that are numbers are outputs. Without class names, the folders must be in an order on which the programs
-    that train models agree; see ``plausible_orders``.
+    that train models agree; see ``list_plausible_orders``.
     """
     _refuse_mask_ids(photos, class_names)
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
@@ -52,8 +52,8 @@ def _refuse_mask_ids(photos: Sequence[Photo], class_names: Sequence[str]) -> Non
 def doubt_order(
     classes: Sequence[str | None], labels: Sequence[int | None], predicted: Sequence[int], classifier: Classifier
 ) -> list[str]:
-    """Warn if the answers fit another order of the classes far better, and return the warning; see ``better_order``."""
-    doubt = better_order(classes, labels, predicted, classifier.num_classes, classifier.class_names)
+    """Warn if the answers fit another order of the classes far better; return the warning, if there is any."""
+    doubt = find_better_order(classes, labels, predicted, classifier.num_classes, classifier.class_names)
     if doubt:
         warn(doubt)
     return [doubt] if doubt else []
@@ -83,7 +83,7 @@ def _number_names(names: list[str], num_classes: int, class_names: Sequence[str]
 
 def _order_names(names: list[str], num_classes: int, folders: bool) -> dict[str, int]:
     """Return the outputs of the classes of a head without names; refuse names that may be in two orders."""
-    orders = plausible_orders(names, num_classes, folders=folders)
+    orders = list_plausible_orders(names, num_classes, folders=folders)
     if names and not orders:
         raise UserError(
             f"expected {num_classes} class folders, one per class of the model, found {len(names)}: a head without "

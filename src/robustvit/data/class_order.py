@@ -20,24 +20,24 @@ NUMBERS = "numbers (3 is output 3)"
 FROM_ONE = "numbers from 1 (3 is output 2)"
 
 
-def plausible_orders(names: Sequence[str], num_classes: int, *, folders: bool = True) -> dict[str, dict[str, int]]:
+def list_plausible_orders(names: Sequence[str], num_classes: int, *, folders: bool = True) -> dict[str, dict[str, int]]:
     """Return the outputs that classes may have in a head without names, by the name of the order.
 
     ``names`` are those of folders, which programs sort, or of a list, whose numbers are outputs.
     """
     found: dict[str, dict[str, int]] = {}
-    numbers = _as_numbers(names, num_classes)
+    numbers = _read_numbers(names, num_classes)
     if numbers:
         found[NUMBERS] = numbers
     if len(names) == num_classes and (folders or not numbers):
-        found |= {order: {name: i for i, name in enumerate(_sorted(names, order))} for order in (ALPHABET, NATURAL)}
+        found |= {order: {name: i for i, name in enumerate(_sort_names(names, order))} for order in (ALPHABET, NATURAL)}
     elif numbers and folders and all(str(number) == name for name, number in numbers.items()):
         whole = sorted(map(str, range(num_classes)))  # the folders it was trained on, of which these are some
         found[ALPHABET] = {name: whole.index(name) for name in names}
     return found
 
 
-def _as_numbers(names: Sequence[str], num_classes: int) -> dict[str, int]:
+def _read_numbers(names: Sequence[str], num_classes: int) -> dict[str, int]:
     """Return names as outputs if all of them are, each once; else nothing."""
     if not names or not all(name.isdecimal() for name in names):
         return {}
@@ -46,7 +46,7 @@ def _as_numbers(names: Sequence[str], num_classes: int) -> dict[str, int]:
     return numbers if fits else {}
 
 
-def _sorted(names: Sequence[str], order: str) -> list[str]:
+def _sort_names(names: Sequence[str], order: str) -> list[str]:
     if order == ALPHABET:
         return sorted(names)
     try:
@@ -64,7 +64,7 @@ def describe_order(index: Mapping[str, int], named: Sequence[str] = ()) -> str:
     return ", ".join(texts[:_SHOWN]) + (f", ... ({len(texts)} in all)" if len(texts) > _SHOWN else "")
 
 
-def better_order(
+def find_better_order(
     classes: Sequence[str | None],
     labels: Sequence[int | None],
     predicted: Sequence[int],
@@ -100,7 +100,7 @@ def _other_orders(index: Mapping[str, int], num_classes: int, class_names: Seque
     found = {}
     if len(set(heads)) == num_classes:
         for order in (ALPHABET, NATURAL):
-            place = {name: i for i, name in enumerate(_sorted(heads, order))}
+            place = {name: i for i, name in enumerate(_sort_names(heads, order))}
             found[order] = {name: place[heads[label]] for name, label in index.items()}
     numbers = {name: int(name) for name in index if name.isdecimal()}
     if len(numbers) == len(index):

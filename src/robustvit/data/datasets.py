@@ -56,7 +56,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
     return v2.Compose([v2.ToImage(), resize, crop, _to_float()])
 
 
-def enlarged(preprocessing: Preprocessing, side: int = 448) -> Preprocessing:
+def enlarge(preprocessing: Preprocessing, side: int = 448) -> Preprocessing:
     """Return a preprocessing with the model's crop but more pixels, at least ``side`` on the longer side."""
     height, width = preprocessing.input_size
     times = max(1, -(-side // max(height, width)))
@@ -69,11 +69,11 @@ def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Ima
     width, height = image.size
     if photo.mask is None:
         return image, tv_tensors.Mask(torch.zeros(1, height, width))
-    mask = mask_for(photo.image, photo.mask, image.size, mask_format)
+    mask = read_mask_of(photo.image, photo.mask, image.size, mask_format)
     return image, tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))[None])
 
 
-def mask_for(image: Path, file: Path, size: tuple[int, int], mask_format: MaskFormat) -> np.ndarray:
+def read_mask_of(image: Path, file: Path, size: tuple[int, int], mask_format: MaskFormat) -> np.ndarray:
     """Read a mask of a photo of this width and height, ``(height, width)`` float32 in [0, 1]."""
     width, height = size
     mask = read_mask(file, mask_format)

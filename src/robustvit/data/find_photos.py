@@ -12,14 +12,14 @@ from robustvit.common.options import NoObject
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.grouping import doubt_groups, folder_pattern
+from robustvit.data.grouping import doubt_groups, read_folder_pattern
 from robustvit.data.no_object import check_no_object, mark_no_object, refuse_lost_classes
 from robustvit.data.notes import short_place
-from robustvit.data.photo import Photo, lost_classes
+from robustvit.data.photo import Photo, count_lost_classes
 from robustvit.data.photo_lists import AS_NAMED, columns_of, read_photo_list
 from robustvit.data.photo_masks import add_class_masks, add_listed_masks, add_masks, filter_photos, refuse_unmasked
 from robustvit.data.photo_scales import SetPixels, settle_pixels
-from robustvit.data.photo_tree import PhotoTree, reads_only
+from robustvit.data.photo_tree import PhotoTree, describe_endings
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.tables.source import is_list
 
@@ -134,7 +134,7 @@ def _list_photos(
 
 
 def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], columns: ColumnOptions) -> list[Photo]:
-    pattern = folder_pattern(columns.group_by, columns.class_folders)
+    pattern = read_folder_pattern(columns.group_by, columns.class_folders)
     tree = PhotoTree(folder, masks, pattern is not None or columns.class_folders == "inner")
     tree.expect_photos()
     if tree.parts:
@@ -164,7 +164,7 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
         if name not in read and unread:
             raise UserError(
                 f"class folder {name} in {tree.root} holds no photo that can be read, but {len(unread)} others "
-                f"({unread[0]} ...): {reads_only()}, or move the folder elsewhere"
+                f"({unread[0]} ...): {describe_endings()}, or move the folder elsewhere"
             )
     where = short_place(tree.root)
     if empty := [name for name in tree.folders if name not in read]:
@@ -180,7 +180,7 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
 
 def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
     left = [photo for photo in photos if photo.mask is not None or photo.no_object]
-    if lost := lost_classes(photos, left):
+    if lost := count_lost_classes(photos, left):
         refuse_lost_classes(
             lost,
             "by --skip-unmasked, as none has a mask",

@@ -19,7 +19,7 @@ from robustvit.data.given_photos import FoundPhotos, Labeller, PhotoSources, fin
 from robustvit.data.leave_out import count_groups, leave_groups_out
 from robustvit.data.notes import add_note
 from robustvit.data.objects_seen import ObjectCheck, check_objects, describe_objects
-from robustvit.data.overlap import check_overlap, hash_photos, without_copies
+from robustvit.data.overlap import check_overlap, hash_photos, leave_out_copies
 from robustvit.data.photo import Photo
 from robustvit.data.selection import balance_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
@@ -102,15 +102,15 @@ def gather_photos(
     if settings.leave_out:
         given = leave_groups_out(given, settings.leave_out, notes)
     train, validation, verdict, prints = _divide(given, settings, notes)
-    notes += _notes_on_judging(validation, verdict)
+    notes += _describe_judging(validation, verdict)
     check_overlap(train, validation, verdict, prints, notes, older=settings.older)
     see = partial(see_photos, model=classifier, mask_format=sources.mask_format)
     read = {"validation": see(validation)}
     read["verdict"] = read["validation"] if verdict is validation else see(verdict)
     training = check_objects(see(train))
     checks = [*training, *(check for data in dict.fromkeys(read.values()) for check in check_objects(data))]
-    trained = _without_negatives(training, settings.negatives)
-    for note in describe_objects(checks, classifier.preprocessing, _trained_on(training, settings.negatives)):
+    trained = _drop_negatives(training, settings.negatives)
+    for note in describe_objects(checks, classifier.preprocessing, _describe_negatives(training, settings.negatives)):
         add_note(note, notes)
     objects = sorted({one.photo.label for one in training if not one.empty and one.photo.label is not None})
     counts = count_groups(given.photos)
@@ -133,13 +133,13 @@ def _divide(
     validation, verdict = selection.validation, given.verdict
     prints = hash_photos([*train, *validation, *(verdict or ())])
     if given.validation is None and not settings.older:
-        validation = without_copies(validation, train, prints, notes)
+        validation = leave_out_copies(validation, train, prints, notes)
     if verdict is None:
         validation, verdict = _halve(validation, notes) if settings.halve else (validation, validation)
     return train, validation, verdict, prints
 
 
-def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:
+def _describe_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:
     """Return notes for readers of the verdict on the photos that judge."""
     notes = []
     if verdict[0].class_name is None:
@@ -155,7 +155,7 @@ def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> 
     return notes
 
 
-def _without_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> list[Photo]:
+def _drop_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> list[Photo]:
     """Return the photos to train on."""
     if not any(one.photo.mask is not None or one.photo.no_object for one in checks):
         return [one.photo for one in checks]  # nothing has a mask: regions alone are guided
@@ -171,7 +171,7 @@ def _without_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> l
     return [one.photo for one in checks if not one.empty or negatives != "none"]
 
 
-def _trained_on(checks: Sequence[ObjectCheck], negatives: Negatives) -> str:
+def _describe_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> str:
     """Return a sentence on the use of training photos without an object."""
     count = pluralize(sum(one.empty for one in checks), "training photo")
     return {

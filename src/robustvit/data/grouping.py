@@ -107,7 +107,7 @@ class FolderPattern:
         return class_name, self.grouping.join(list(said.values()), class_name)
 
 
-def folder_pattern(group_by: str | None, class_folders: str | None = None) -> FolderPattern | None:
+def read_folder_pattern(group_by: str | None, class_folders: str | None = None) -> FolderPattern | None:
     """Return the pattern of ``--group-by``, which replaces ``--class-folders``; None if it was not given."""
     grouping = read_grouping(group_by)
     if not grouping.given:

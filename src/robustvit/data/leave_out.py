@@ -20,7 +20,7 @@ def leave_groups_out(found: FoundPhotos, asked: Sequence[str] | str, notes: list
     of these, and are not used.
     """
     known = {photo.group for photo in found.photos if photo.group is not None}
-    names = _names(asked, known)
+    names = _read_names(asked, known)
     rest = [photo for photo in found.photos if photo.group not in names]
     train = [photo for photo in rest if photo.group is not None]
     if not train:
@@ -47,7 +47,7 @@ def leave_groups_out(found: FoundPhotos, asked: Sequence[str] | str, notes: list
     return replace(found, photos=train, validation=validation, verdict=judging)
 
 
-def _names(asked: Sequence[str] | str, known: set[str]) -> list[str]:
+def _read_names(asked: Sequence[str] | str, known: set[str]) -> list[str]:
     if not known:
         raise UserError("expected groups to leave one out, found none: name their column or folders with --group-by")
     names = [asked] if isinstance(asked, str) and asked in known else asked

@@ -46,15 +46,15 @@ class ListedFiles:
         """Return the file of a name."""
         if not name:
             raise UserError(f"{self.path} has a row without a photo: fill it in, or remove the row")
-        if (direct := self._direct(name)) is not None:
+        if (direct := self._find_directly(name)) is not None:
             return direct
-        found = self._below(name)
+        found = self._find_below(name)
         if len(found) > 1:
             raise UserError(f"{self.path} names {name}, which may be {found[0]} or {found[1]}: name the folder, too")
         if found:
             self.guessed[name] = found[0]
             return self.folder / found[0]
-        if (other := self._beside(name)) is not None:
+        if (other := self._find_beside(name)) is not None:
             self.beside[name] = os.path.relpath(other, self.folder)
             return other
         raise UserError(
@@ -64,14 +64,14 @@ class ListedFiles:
 
     def leads_to_one(self, name: str) -> bool:
         """Whether a name leads to exactly one file."""
-        return bool(name) and (
-            self._direct(name) is not None or len(self._below(name)) == 1 or self._beside(name) is not None
-        )
+        if not name or self._find_directly(name) is not None:
+            return bool(name)
+        return len(self._find_below(name)) == 1 or self._find_beside(name) is not None
 
     def learn_root(self, names: Sequence[str]) -> bool:
         """Find the folders of another machine that all names begin with; return whether every file is found without."""
         plain = [_slashes(name) for name in names]
-        if not plain or not all(map(_is_absolute, plain)) or self._direct(names[0]) is not None:
+        if not plain or not all(map(_is_absolute, plain)) or self._find_directly(names[0]) is not None:
             return False
         common = posixpath.dirname(posixpath.commonprefix(plain) if len(plain) > 1 else plain[0])
         ends = [match.end() for match in re.finditer("/", f"{common}/") if match.end()]
@@ -96,23 +96,23 @@ class ListedFiles:
                 notes.append(f"{where}: {len(found)} names were looked for in {place} ({one} is {is_here}).")
         return notes
 
-    def _direct(self, name: str) -> Path | None:
+    def _find_directly(self, name: str) -> Path | None:
         plain = _slashes(name)
         forms = [name, plain]
         if self._moved and plain.startswith(self._moved):
             forms.append(plain[len(self._moved) :])
         return next((self.folder / form for form in dict.fromkeys(forms) if is_file(self.folder / form)), None)
 
-    def _below(self, name: str) -> list[str]:
+    def _find_below(self, name: str) -> list[str]:
         """Return the photos whose paths end in a name; those in other capitals only if there is no other."""
         place = compose(posixpath.normpath(_slashes(name)))
         if place.startswith("..") or _is_absolute(place):
             return []  # a path of another machine: its folders contradict those here
         fits = self._by_end.get(place.casefold(), [])
-        exact = [inside for inside in fits if any(end == place for end in _ends(compose(inside)))]
+        exact = [inside for inside in fits if any(end == place for end in _list_ends(compose(inside)))]
         return exact or fits
 
-    def _beside(self, name: str) -> Path | None:
+    def _find_beside(self, name: str) -> Path | None:
         """Return the photo of a name in a folder beside that of the list, or that above it."""
         plain = _slashes(name)
         if not self.folder.name or _is_absolute(plain):
@@ -126,7 +126,7 @@ class ListedFiles:
         """Photos below the folder by all ends of their paths, without regard to capitals."""
         found: dict[str, list[str]] = {}
         for inside in files_below(self.folder, IMAGE_SUFFIXES):
-            for end in {end.casefold() for end in _ends(compose(inside))}:
+            for end in {end.casefold() for end in _list_ends(compose(inside))}:
                 found.setdefault(end, []).append(inside)
         return found
 
@@ -140,7 +140,7 @@ def _is_absolute(plain: str) -> bool:
     return plain.startswith("/") or plain[1:2] == ":"
 
 
-def _ends(inside: str) -> list[str]:
+def _list_ends(inside: str) -> list[str]:
     """Return what a path may be called: a/b.jpg, a/b, b.jpg and b."""
     parts = inside.split("/")
     whole = ["/".join(parts[start:]) for start in range(len(parts))]

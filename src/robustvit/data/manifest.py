@@ -88,7 +88,7 @@ def read_manifest(path: str | Path) -> list[MaskRecord]:
     return [_read_record(row, path, line, finder) for row, line in rows]
 
 
-def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
+def count_skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
     """Count photos without a mask by reason, without the numbers in brackets, most frequent first."""
     reasons = Counter(one.reason.partition(" (")[0] for one in records if one.verdict == "none")
     return dict(reasons.most_common())

@@ -51,7 +51,7 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
 def read_ids(path: str | Path, mask_format: MaskFormat = "ids") -> np.ndarray:
     """Read the class id of each pixel, int64 ``(H, W)``, by ``ids`` or ``imagenet-s``; 0 is background or ignored."""
     pixels = read_pixels(Path(path))
-    return _imagenet_s_ids(pixels) if mask_format == "imagenet-s" else _class_ids(pixels)
+    return _read_imagenet_s_ids(pixels) if mask_format == "imagenet-s" else _read_class_ids(pixels)
 
 
 class FullMask(UserError):
@@ -75,7 +75,7 @@ def check_background(mask: np.ndarray, path: str | Path) -> None:
 
 def _read_soft(pixels: MaskPixels) -> np.ndarray:
     """Scale degrees to [0, 1], by 255 or 65,535 if there are whole numbers above 1."""
-    values, path = _degrees(pixels), pixels.path
+    values, path = _read_degrees(pixels), pixels.path
     numbers = values.astype(np.float64)
     if not np.isfinite(numbers).all() or numbers.min(initial=0) < 0:
         raise UserError(f"expected mask values from 0 upwards in {path}, got negative ones or NaN")
@@ -87,16 +87,16 @@ def _read_soft(pixels: MaskPixels) -> np.ndarray:
     if top in (2, 3) and numbers.min() >= 1 and not pixels.lossy:
         ask_for_background(pixels, count_levels(numbers)[0])
     mask = numbers / white_of(numbers)
-    return (_without_noise(mask) if pixels.lossy else mask).astype(np.float32)
+    return (_remove_noise(mask) if pixels.lossy else mask).astype(np.float32)
 
 
-def _without_noise(mask: np.ndarray) -> np.ndarray:
+def _remove_noise(mask: np.ndarray) -> np.ndarray:
     """Set pixels that compression left near black or white to these, in a black and white mask."""
     faint, full = mask < FAINT / 255, mask >= NEARLY_FULL / 255
     return np.where(faint, 0, np.where(full, 1, mask)) if (faint | full).mean() >= _NOISE_SHARE else mask
 
 
-def _degrees(pixels: MaskPixels) -> np.ndarray:
+def _read_degrees(pixels: MaskPixels) -> np.ndarray:
     """Return greys, transparency, or 255 where a colour is on black."""
     colours = pixels.values
     if pixels.palette is not None:
@@ -123,7 +123,7 @@ def _degrees(pixels: MaskPixels) -> np.ndarray:
 
 def _read_binary(pixels: MaskPixels) -> np.ndarray:
     """Cut at half of the largest value."""
-    values, mask = _degrees(pixels), _read_soft(pixels)
+    values, mask = _read_degrees(pixels), _read_soft(pixels)
     levels, _ = count_levels(values)
     if len(levels) > 2 and levels[-1] > 1 and is_whole(values) and not _is_clear(pixels):
         raise UserError(
@@ -142,14 +142,14 @@ def _is_clear(pixels: MaskPixels) -> bool:
 
 
 def _read_inverted(pixels: MaskPixels) -> np.ndarray:
-    two_toned = pixels.alpha is None and len(np.unique(_degrees(pixels))) == 2
+    two_toned = pixels.alpha is None and len(np.unique(_read_degrees(pixels))) == 2
     return 1 - (_read_binary(pixels) if two_toned or not _is_clear(pixels) else _read_soft(pixels))
 
 
 def _read_trimap(pixels: MaskPixels) -> np.ndarray:
     if set(np.unique(pixels.values).tolist()) <= {1, 2, 3} and not pixels.in_colour:
         return (pixels.values == 1).astype(np.float32)
-    degrees = _degrees(pixels)
+    degrees = _read_degrees(pixels)
     if set(np.unique(degrees).tolist()) <= {0, 127, 128, 255}:
         return (degrees == 255).astype(np.float32)
     raise UserError(
@@ -158,7 +158,7 @@ def _read_trimap(pixels: MaskPixels) -> np.ndarray:
     )
 
 
-def _class_ids(pixels: MaskPixels) -> np.ndarray:
+def _read_class_ids(pixels: MaskPixels) -> np.ndarray:
     if pixels.in_colour:
         return _ids_by_colour(pixels)
     values = pixels.values
@@ -184,7 +184,7 @@ def _ids_by_colour(pixels: MaskPixels) -> np.ndarray:
     return ids
 
 
-def _imagenet_s_ids(pixels: MaskPixels) -> np.ndarray:
+def _read_imagenet_s_ids(pixels: MaskPixels) -> np.ndarray:
     colours = pixels.values if pixels.in_colour else np.repeat(pixels.values[..., None], 3, axis=2)
     if pixels.palette is not None or colours[..., 2].any():
         raise UserError(
@@ -199,7 +199,7 @@ _READERS: dict[str, Callable[[MaskPixels], np.ndarray]] = {
     "soft": _read_soft,
     "binary": _read_binary,
     "inverted": _read_inverted,
-    "ids": lambda pixels: (_class_ids(pixels) > 0).astype(np.float32),
-    "imagenet-s": lambda pixels: (_imagenet_s_ids(pixels) > 0).astype(np.float32),
+    "ids": lambda pixels: (_read_class_ids(pixels) > 0).astype(np.float32),
+    "imagenet-s": lambda pixels: (_read_imagenet_s_ids(pixels) > 0).astype(np.float32),
     "trimap": _read_trimap,
 }

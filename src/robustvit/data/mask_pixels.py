@@ -68,14 +68,14 @@ def read_pixels(path: Path) -> MaskPixels:
         return MaskPixels(path, _read_array(path))
     with open_header(path) as header:
         lossy, ours = _is_lossy(header, path), _has_signature(header)
-    image, alpha = _without_alpha(open_image(path))
+    image, alpha = _split_alpha(open_image(path))
     if image.mode == "P":
         palette = np.zeros((256, 3), np.uint8)
         known = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         palette[: len(known)] = known
         return MaskPixels(path, np.asarray(image), palette, alpha=alpha, lossy=lossy, ours=ours)
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
-        return MaskPixels(path, _numbers(np.asarray(image)), alpha=alpha, lossy=lossy, ours=ours)
+        return MaskPixels(path, _to_numbers(np.asarray(image)), alpha=alpha, lossy=lossy, ours=ours)
     colours = np.asarray(image.convert("RGB"))
     if is_grey(colours, _LOSSY_TINT if lossy else 0):
         grey = np.asarray(image.convert("L")) if lossy else colours[..., 0]
@@ -111,7 +111,7 @@ def _is_lossy(image: Image.Image, path: Path) -> bool:
         return b"VP8L" not in file.read(64)  # the name of the lossless part
 
 
-def _without_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     """Split an image into its colours and its transparency, None if that is the same everywhere."""
     if image.mode in ("PA", "La", "RGBa"):
         image = image.convert("LA" if image.mode == "La" else "RGBA")
@@ -143,8 +143,8 @@ def _read_array(path: Path) -> np.ndarray:
         values = values.squeeze(0 if values.shape[0] == 1 else -1)
     if values.ndim != 2 or values.dtype.kind not in "buif":
         raise UserError(f"expected a mask of shape (height, width) in {path}, got {values.shape} {values.dtype}")
-    return _numbers(np.array(values))
+    return _to_numbers(np.array(values))
 
 
-def _numbers(values: np.ndarray) -> np.ndarray:
+def _to_numbers(values: np.ndarray) -> np.ndarray:
     return values.astype(np.uint8) if values.dtype.kind == "b" else values

@@ -72,7 +72,7 @@ def masks_beside(files: Mapping[str, Path], masks: Path | None = None) -> dict[s
             named[inside] = photo
         elif path.suffix.lower() in _LOSSLESS and (photo := lossy.get((folder, stem))):
             twins[inside] = photo
-    for inside in _with_masks(named, masks):
+    for inside in _find_masked(named, masks):
         del named[inside]
     if _are_masks(named, files, by_name=True):
         found |= {inside: files[inside] for inside in named}
@@ -84,7 +84,7 @@ def _place(inside: str) -> tuple[str, str]:
     return str(place.parent), plain_form(place.stem)
 
 
-def _with_masks(named: Mapping[str, Path], masks: Path | None) -> list[str]:
+def _find_masked(named: Mapping[str, Path], masks: Path | None) -> list[str]:
     """Return the pictures that another folder has masks of, as well as of the photos that they may belong to."""
     if not named or masks is None or not masks.is_dir():
         return []

@@ -60,11 +60,11 @@ def describe_objects(checks: Sequence[ObjectCheck], preprocessing: Preprocessing
     notes = []
     if empty:
         notes.append(
-            f"{len(empty)} of {pluralize(len(checks), 'photo')} show no object ({_by_class(checks)}): they count in "
-            "ordinary accuracy and lend their backgrounds, and are left out where an object is needed."
+            f"{len(empty)} of {pluralize(len(checks), 'photo')} show no object ({_count_by_class(checks)}): they count "
+            "in ordinary accuracy and lend their backgrounds, and are left out where an object is needed."
             + (f" {then}" if then else "")
         )
-        notes += _doubt_some(checks)
+        notes += _doubt_empty_masks(checks)
     if lost := [one.photo for one in checks if not one.empty and not one.seen]:
         height, width = preprocessing.input_size
         notes.append(
@@ -81,7 +81,7 @@ def note_objects(data: MaskedPhotos, notes: list[str]) -> None:
         add_note(line, notes)
 
 
-def _by_class(checks: Sequence[ObjectCheck]) -> str:
+def _count_by_class(checks: Sequence[ObjectCheck]) -> str:
     """Return how many photos of each class show no object."""
     every = Counter(one.photo.class_name for one in checks)
     empty = Counter(one.photo.class_name for one in checks if one.empty)
@@ -94,7 +94,7 @@ def _by_class(checks: Sequence[ObjectCheck]) -> str:
     return ", ".join([*parts[:_NAMED], *more]) or "their masks are empty"
 
 
-def _doubt_some(checks: Sequence[ObjectCheck]) -> list[str]:
+def _doubt_empty_masks(checks: Sequence[ObjectCheck]) -> list[str]:
     """Return a line on empty masks in classes whose other masks show objects: somebody may have drawn none there."""
     shown = {one.photo.class_name for one in checks if not one.empty}
     doubted = [one.photo for one in checks if one.empty and not one.photo.no_object and one.photo.class_name in shown]

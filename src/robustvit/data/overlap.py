@@ -22,7 +22,7 @@ def hash_photos(photos: Sequence[Photo]) -> dict[Path, Fingerprint]:
     return dict(zip(files, fingerprints(files), strict=True))
 
 
-def without_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints, notes: list[str]) -> list[Photo]:
+def leave_out_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints, notes: list[str]) -> list[Photo]:
     """Return the photos of a pool that are not copies of training photos or of one another.
 
     Training and held-out photos come from one folder here, so nobody chose to put a copy on both sides. Files with the

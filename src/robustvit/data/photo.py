@@ -66,7 +66,7 @@ def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
         )
 
 
-def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
+def count_lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
     """Return the number of photos of each class of which none is left."""
     left = {photo.class_name for photo in after}
     return dict(Counter(str(photo.class_name) for photo in before if photo.class_name not in left))

@@ -19,7 +19,7 @@ from robustvit.data.matching import compose
 from robustvit.data.notes import ReadCount
 from robustvit.data.photo import Photo
 from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
-from robustvit.data.tables.several_classes import class_mask, mask_columns, read_bit, several_classes
+from robustvit.data.tables.several_classes import find_class_mask, find_mask_columns, read_bit, read_several_classes
 from robustvit.data.tables.source import FIFTYONE, HUB, is_set, split_part
 from robustvit.data.tables.table import PhotoTable, as_photo_table, cell
 
@@ -41,13 +41,13 @@ def read_photo_list(
         The photos in the order of their rows, and notes on how the list was read and on rows that were left out.
     """
     table, part = read_table(images)
-    place, name = split_part(images)[0], _short(images)
+    place, name = split_part(images)[0], _name_source(images)
     if part is not None:
         table = take_part(table, part, place)
     chosen = choose_columns(table, columns, place)
     count = ReadCount(Path(str(images)), "row")
     kinds: list[str] = [kind for kind in ("image", "mask") if kind in chosen]
-    finders = {kind: _finder(table, [chosen[kind]], place) for kind in kinds}
+    finders = {kind: _make_finder(table, [chosen[kind]], place) for kind in kinds}
     photos = _read_rows(table, chosen, columns, finders, count, place, several)
     if not photos:
         raise UserError(f"expected photos in {images}, found none: {count.note or 'it has no rows'}")
@@ -56,7 +56,7 @@ def read_photo_list(
         count.leave_out("without any text", f"line {number}")
     notes = [*table.notes, *(line for finder in finders.values() for line in finder.notes)]
     notes += describe_parts(table, chosen, name) if part is None and not is_set(place) else []
-    return photos, [*notes, *_unused_pictures(table, chosen, name), *([count.note] if count.note else [])]
+    return photos, [*notes, *_note_unused_pictures(table, chosen, name), *([count.note] if count.note else [])]
 
 
 def _read_rows(
@@ -72,9 +72,9 @@ def _read_rows(
     grouping = read_grouping(columns.group_by)
     grouped = choose_group_columns(table, grouping, place)
     taken = {**chosen, **{f"group {name}": name for name in grouped}}
-    labels = several_classes(table, taken, columns, place) if several else _single_classes(table, taken, place)
-    of_class = mask_columns(table, chosen) if several else {}
-    class_masks = _finder(table, of_class.values(), place)
+    labels = read_several_classes(table, taken, columns, place) if several else _single_classes(table, taken, place)
+    of_class = find_mask_columns(table, chosen) if several else {}
+    class_masks = _make_finder(table, of_class.values(), place)
     photos = []
     for row, of_row, line in zip(table.rows, labels, table.lines, strict=True):
         text = cell(row, chosen["image"])
@@ -85,20 +85,20 @@ def _read_rows(
         shared = finders["mask"].find(mask) if mask else None
         named = [_plain_number(cell(row, column)) for column in grouped]
         for label in of_row:
-            own_mask, class_name = class_mask(row, label, of_class, class_masks, shared), compose(label) or None
+            own_mask, class_name = find_class_mask(row, label, of_class, class_masks, shared), compose(label) or None
             is_mask_id, group = _is_mask_id(row, label, image), grouping.join(named, class_name)
             photos.append(Photo(image, own_mask, class_name, is_mask_id=is_mask_id, group=group))
     return photos
 
 
-def _short(images: str | Path) -> str:
+def _name_source(images: str | Path) -> str:
     """Return the name of a list or set for notes: they may be published, so they show no folders of this machine."""
     name = split_part(images)[0]
     local = not is_set(name) or Path(name.partition(":")[2]).exists()
     return Path(name.partition(":")[2] if is_set(name) else name).name if local else name
 
 
-def _finder(table: PhotoTable, columns: Iterable[str], place: str) -> ListedFiles:
+def _make_finder(table: PhotoTable, columns: Iterable[str], place: str) -> ListedFiles:
     found = ListedFiles(Path(place), table.folder)
     found.learn_root([name for column in columns for name in table.cells(column) if name])
     return found
@@ -140,7 +140,7 @@ def _single_classes(table: PhotoTable, chosen: Mapping[str, str], place: str) ->
     return ones
 
 
-def _unused_pictures(table: PhotoTable, chosen: dict[str, str], name: str) -> list[str]:
+def _note_unused_pictures(table: PhotoTable, chosen: dict[str, str], name: str) -> list[str]:
     """Return a note on columns of pictures that are neither photos nor masks."""
     left = ", ".join(column for column in table.pictures if column not in chosen.values())
     return [f"{name}: pictures in {left} are not used; --mask-column takes one of them as masks."] if left else []

@@ -99,11 +99,11 @@ class PhotoNames:
         matches: Matches[Key] = Matches()
         claims: dict[Fit, dict[str, list[Key]]] = {fit: defaultdict(list) for fit in Fit}
         for key, text in wanted.items():
-            fit, places = self._candidates(Name.of(text, stem_only))
+            fit, places = self._find_candidates(Name.of(text, stem_only))
             if len(places) == 1:
                 claims[fit][places[0]].append(key)
             else:
-                matches.lost[key] = self._complaint(text, places)
+                matches.lost[key] = self._explain_lost(text, places)
         owners: dict[str, Key] = {}
         for fit in sorted(Fit, reverse=True):
             for place, keys in claims[fit].items():
@@ -116,20 +116,20 @@ class PhotoNames:
         self._note(matches, claims, {key: describe(key) if stem_only else shown(text) for key, text in wanted.items()})
         return matches
 
-    def _candidates(self, name: Name) -> tuple[Fit, list[str]]:
+    def _find_candidates(self, name: Name) -> tuple[Fit, list[str]]:
         """Return the best fit and the photos that have it; worse fits are tried only if there is no better one."""
         near = self._exact.get(name.text) or self._stems.find(name.folders, [name.stem])
-        best, found = self._best(name, near)
+        best, found = self._find_best(name, near)
         if best <= Fit.CHANGED:
-            best, found = self._best(name, self._forms.find(*name.plain_parts()))
+            best, found = self._find_best(name, self._forms.find(*name.plain_parts()))
         return best, found
 
-    def _best(self, name: Name, places: Sequence[str]) -> tuple[Fit, list[str]]:
+    def _find_best(self, name: Name, places: Sequence[str]) -> tuple[Fit, list[str]]:
         fits = {place: match(name, self._names[place], self._above) for place in places}
         best = max(fits.values(), default=Fit.NONE)
         return best, [place for place, fit in fits.items() if fit == best and fit > Fit.NONE]
 
-    def _complaint(self, text: str, places: list[str]) -> str:
+    def _explain_lost(self, text: str, places: list[str]) -> str:
         if places:
             return f"several photos could be {shown(text)}: {places[0]} and {places[1]} in {self.folder}"
         near = self._stems.find((), [Name.of(text).stem])

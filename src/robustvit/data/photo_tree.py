@@ -56,7 +56,7 @@ class PhotoTree:
         self._other = None if leave_out is None else Path(leave_out).resolve()
         used = self._other == self.root.resolve()
         for inside, path in walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
-            reason = _reason_against(inside, path)
+            reason = _explain_unread(inside, path)
             if reason == _IN_MASKS and used:
                 continue  # they are used
             if reason:
@@ -106,7 +106,7 @@ class PhotoTree:
         if self.photos:
             return
         there = f" ({self.count.note.removesuffix('.')})" if self.count.seen else ""
-        fix = reads_only()
+        fix = describe_endings()
         if self._lists:
             fix = f"if {min(self._lists)} lists photos, name that file; {fix}"
         if any(inside.lower().endswith(".parquet") for inside in self.unread):
@@ -127,12 +127,12 @@ def describe_nesting(images: Sequence[Path], names: Sequence[str]) -> str:
     return f". The photos lie deeper, in folders of {place} ({listed}): if these are the classes, name {place}"
 
 
-def reads_only() -> str:
+def describe_endings() -> str:
     """Return the endings of photos that are read, for messages."""
     return f"photos end in {', '.join(sorted(IMAGE_SUFFIXES))}; convert others to PNG or JPEG"
 
 
-def _reason_against(inside: str, path: Path) -> str:
+def _explain_unread(inside: str, path: Path) -> str:
     """Return why a file is not read as a photo; empty if it is."""
     if is_hidden(path.name):
         return HIDDEN
@@ -156,7 +156,7 @@ def _holds_masks(folder: Path, other: Path | None) -> bool:
     return masks
 
 
-def photos_below(folder: str) -> list[Path]:
+def list_backgrounds(folder: str) -> list[Path]:
     """List photos of backgrounds anywhere in a folder."""
     expect_folder(folder, "backgrounds")
     tree = PhotoTree(folder)

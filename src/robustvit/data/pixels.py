@@ -71,7 +71,7 @@ def _to_8_bits(numbers: Numbers, pixels: Pixels) -> Image.Image:
     if numbers.shown is not None and pixels.scale is None and not pixels.by_percentile:
         values, scale = numbers.shown, Scale(0, 1)
     else:
-        values, scale = numbers.colours, _choose_scale(numbers, pixels) if pixels.ask else _likely_scale(numbers)
+        values, scale = numbers.colours, _choose_scale(numbers, pixels) if pixels.ask else _guess_scale(numbers)
     grey = np.empty(values.shape, np.uint8)
     for top in range(0, len(values), _ROWS):  # float64 of the whole would take gigabytes
         part = values[top : top + _ROWS].astype(np.float64).clip(scale.low, scale.high)
@@ -82,7 +82,7 @@ def _to_8_bits(numbers: Numbers, pixels: Pixels) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _likely_scale(numbers: Numbers) -> Scale:
+def _guess_scale(numbers: Numbers) -> Scale:
     """Return a scale for pictures that are only shown or compared."""
     summary = numbers.summarize()
     if numbers.stated is not None:

@@ -35,13 +35,13 @@ class PlacedPhoto:
 def place_photos(
     source: str, leave_out: str, pixels: Pixels, columns: ColumnOptions
 ) -> tuple[list[PlacedPhoto], list[str], Path]:
-    """List the photos of a folder, list or set in a fixed order; see ``photo_tree`` for folders.
+    """List the photos of a folder, list or set in a fixed order; see ``place_folder`` for folders.
 
     Returns:
         The photos, a line for each that is left out, and the folder that their masks mirror.
     """
     if not is_list(source):
-        return *photo_tree(source, leave_out, pixels, columns.class_folders == "inner"), Path(source)
+        return *place_folder(source, leave_out, pixels, columns.class_folders == "inner"), Path(source)
     notes: list[str] = []
     listed = find_photos(source, labelled=False, pixels=pixels, columns=columns, notes=notes)
     for line in notes:
@@ -53,7 +53,7 @@ def place_photos(
     return *_leave_out_twins(PlacedPhoto(one.image, mask, one.class_name, one.pixels) for one, mask in pairs), root
 
 
-def photo_tree(
+def place_folder(
     root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN, inner: bool = False
 ) -> tuple[list[PlacedPhoto], list[str]]:
     """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and

@@ -17,7 +17,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.common.wording import pluralize
 from robustvit.data.class_matching import match_labels
-from robustvit.data.datasets import MaskedPhotos, mask_for, read_pair, thicken
+from robustvit.data.datasets import MaskedPhotos, read_mask_of, read_pair, thicken
 from robustvit.data.notes import add_note
 from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -70,10 +70,10 @@ def join_labels(rows: Sequence[Photo]) -> list[Photo]:
     for row in rows:
         members.setdefault(row.image, []).append(row)
     masked = any(row.mask is not None for row in rows)
-    return _together([_join(own, counts, masked) for own in members.values()])
+    return _join_singles([_join(own, counts, masked) for own in members.values()])
 
 
-def _together(photos: list[Photo]) -> list[Photo]:
+def _join_singles(photos: list[Photo]) -> list[Photo]:
     """Put photos that are alone in their class into one class: none could be both trained on and held out."""
     counts = Counter(photo.class_name for photo in photos)
     alone = [photo for photo in photos if counts[photo.class_name] == 1]
@@ -162,7 +162,7 @@ class LabelledPhotos(MaskedPhotos):
     def __getitem__(self, index: int) -> dict[str, Any]:
         photo = self.photos[index]
         image, each = read_pair(replace(photo, mask=None)) if photo.class_masks else read_pair(photo, self.mask_format)
-        each = self._each(photo, each)
+        each = self._read_class_masks(photo, each)
         facts = self._describe(index, each.as_subclass(Tensor).amax(dim=0, keepdim=True))
         if None in photo.class_masks:  # an object without a mask would stay behind
             facts["kept"] = 0.0
@@ -178,13 +178,13 @@ class LabelledPhotos(MaskedPhotos):
             "class_masks": masks,
         }
 
-    def _each(self, photo: Photo, one: tv_tensors.Mask) -> tv_tensors.Mask:
+    def _read_class_masks(self, photo: Photo, one: tv_tensors.Mask) -> tv_tensors.Mask:
         """Return the masks of the photo's classes, ``(P, h, w)``."""
         size = (one.shape[-1], one.shape[-2])
         if photo.class_masks:
             nothing = np.zeros(size[::-1], dtype=np.float32)
             found = [
-                nothing if mask is None else mask_for(photo.image, mask, size, self.mask_format)
+                nothing if mask is None else read_mask_of(photo.image, mask, size, self.mask_format)
                 for mask in photo.class_masks
             ]
         else:

@@ -13,7 +13,7 @@ from robustvit.common.verdict import Verdict, read_verdict
 from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.notes import name_pairs, short_place
-from robustvit.data.photo import Photo, lost_classes
+from robustvit.data.photo import Photo, count_lost_classes
 
 _INCLUDE = "--include-trained"
 SAYS_LITTLE = "its answers to these say little about photos it has not seen"
@@ -161,7 +161,7 @@ class SeenPhotos:
                 f"expected photos that the model has not seen, but {self.sentence}: name others, or measure these all "
                 f"the same with {_INCLUDE}"
             )
-        lost = ", ".join(sorted(lost_classes(photos, kept)))
+        lost = ", ".join(sorted(count_lost_classes(photos, kept)))
         gone = f", and with them every photo of class {lost}" if lost else ""
         return kept, self.notes(f"left out{gone} ({_INCLUDE} measures them too)")
 

@@ -61,9 +61,9 @@ class MadeMasks(Tabular):
     @property
     def skipped(self) -> dict[str, int]:
         """Number of photos without a mask by reason; the manifest names them."""
-        from robustvit.data.manifest import skipped_photos
+        from robustvit.data.manifest import count_skipped_photos
 
-        return skipped_photos(self.records)
+        return count_skipped_photos(self.records)
 
     def __str__(self) -> str:
         counts = {name: sum(r.verdict == name for r in self.records) for name in ("good", "doubtful", "none")}

@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.data.datasets import evaluation_transform
-from robustvit.data.embedded.textures import TEXTURES, texture_crop
+from robustvit.data.embedded.textures import TEXTURES, crop_texture
 from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.swaps import paste
 from robustvit.masks.sources.tokencut import TokenCut
@@ -91,7 +91,7 @@ def background_photo(name: str) -> Image.Image:
     expect_one_of("the background", name, OFFERED)
     if name == GREY:
         return Image.new("RGB", (_TEXTURE_SIDE, _TEXTURE_SIDE), (127, 127, 127))
-    return texture_crop(name, np.random.default_rng(0), _TEXTURE_SIDE, part="test")
+    return crop_texture(name, np.random.default_rng(0), _TEXTURE_SIDE, part="test")
 
 
 def swapped_inputs(

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
-from robustvit.data.embedded.stickers import SYMBOLS, sticker
-from robustvit.data.embedded.textures import TEXTURES, Part, texture_crop
+from robustvit.data.embedded.stickers import SYMBOLS, draw_sticker
+from robustvit.data.embedded.textures import TEXTURES, Part, crop_texture
 
 CLASSES: tuple[str, ...] = tuple(SYMBOLS)
 BACKGROUNDS: tuple[str, ...] = tuple(TEXTURES)
@@ -77,10 +77,10 @@ def compose_scene(
         raise UserError(f"expected area as a share of the image between 0 and 1, got {area}")
     area = rng.uniform(0.08, 0.2) if area is None else area
     angle = rng.uniform(-20, 20) if angle is None else angle
-    drawn = sticker(symbol, rng, pixels=area * SIZE**2, angle=angle)
+    drawn = draw_sticker(symbol, rng, pixels=area * SIZE**2, angle=angle)
     x, y = rng.uniform(0.3, 0.7, size=2) if center is None else center
     # The texture is drawn last, so that one seed gives the same object on any texture.
-    scene = texture_crop(texture, rng, SIZE, part=part)
+    scene = crop_texture(texture, rng, SIZE, part=part)
     corner = (round(x * SIZE - drawn.width / 2), round(y * SIZE - drawn.height / 2))
     scene.paste(drawn, corner, drawn)
     alpha = Image.new("L", scene.size)

@@ -30,7 +30,7 @@ _RIM = 10
 
 
 @cache
-def _silhouettes(symbol: str) -> tuple[Image.Image, Image.Image]:
+def _draw_silhouettes(symbol: str) -> tuple[Image.Image, Image.Image]:
     """Return the ink of a symbol and its silhouette with the rim, two grey images of one size."""
     font = ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _FONT_SIZE)
     inks = []
@@ -44,7 +44,7 @@ def _silhouettes(symbol: str) -> tuple[Image.Image, Image.Image]:
     return inks[0].crop(box), inks[1].crop(box)
 
 
-def sticker(symbol: str, rng: np.random.Generator, *, pixels: float, angle: float) -> Image.Image:
+def draw_sticker(symbol: str, rng: np.random.Generator, *, pixels: float, angle: float) -> Image.Image:
     """Draw a symbol as a sticker in a random colour; return an RGBA image that fits it closely.
 
     Args:
@@ -53,7 +53,7 @@ def sticker(symbol: str, rng: np.random.Generator, *, pixels: float, angle: floa
         pixels: number of pixels that the sticker covers, rim included.
         angle: degrees, counter-clockwise.
     """
-    ink, outline = _silhouettes(symbol)
+    ink, outline = _draw_silhouettes(symbol)
     hue, saturation, value = rng.random(), rng.uniform(0.65, 0.95), rng.uniform(0.55, 0.9)
     colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
     drawn = Image.composite(Image.new("RGB", ink.size, colour), Image.new("RGB", ink.size, "#fdfaf2"), ink)

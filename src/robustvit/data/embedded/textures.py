@@ -60,7 +60,7 @@ def _photo(name: str) -> Image.Image:
     return ImageOps.colorize(ImageOps.autocontrast(photo.convert("L"), cutoff=1), dark, light, mid=middle)
 
 
-def texture_crop(name: str, rng: np.random.Generator, size: int, *, part: Part = "all") -> Image.Image:
+def crop_texture(name: str, rng: np.random.Generator, size: int, *, part: Part = "all") -> Image.Image:
     """Cut a random square out of a texture photo, mirrored and lit at random.
 
     Args:

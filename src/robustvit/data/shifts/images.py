@@ -67,7 +67,7 @@ def _make_images(shifts: Sequence[Shift], folder: Path, suffix: str, mask_format
             image, mask = _vary(shift, photo, mask_format)
         else:
             image, mask = _place(shift.placement, photo.cutout, square(shift.background, shift.size))
-        if reason := _unfit(mask) if shift.has_mask and not photo.empty else "":
+        if reason := _explain_unfit(mask) if shift.has_mask and not photo.empty else "":
             left_out[shift.id] = reason
             continue
         if shift.has_mask:
@@ -98,7 +98,7 @@ def _vary(shift: Shift, photo: _OpenedPhoto, mask_format: MaskFormat) -> tuple[I
         lender, hidden = crop_square(*read_pair(cast("Photo", shift.background), mask_format), shift.size)
         changed = paste(image, mask, tiled_background(lender, hidden))
     grey = (255 * mask[0].numpy()).round().astype(np.uint8)
-    return TF.to_pil_image((255 * changed).round().to(torch.uint8)), _without_faint(grey)
+    return TF.to_pil_image((255 * changed).round().to(torch.uint8)), _remove_faint(grey)
 
 
 def _square_background(source: Photo | Path | None, size: int, mask_format: MaskFormat) -> Image.Image:
@@ -114,15 +114,15 @@ def _place(placement: Placement, cutout: Image.Image, background: Image.Image) -
     white = Image.new("RGBA", cutout.size, "white")
     white.putalpha(cutout.getchannel("A"))
     mask, _ = place(white, Image.new("RGB", background.size), placement)
-    return image, _without_faint(np.array(mask.getchannel("R")))
+    return image, _remove_faint(np.array(mask.getchannel("R")))
 
 
-def _without_faint(grey: np.ndarray) -> np.ndarray:
+def _remove_faint(grey: np.ndarray) -> np.ndarray:
     # Few and low grey values would be taken for class ids on reading.
     return np.where(grey < FAINT, 0, grey).astype(np.uint8)
 
 
-def _unfit(mask: np.ndarray) -> str:
+def _explain_unfit(mask: np.ndarray) -> str:
     if mask.max() <= 127:
         return "nothing of the object is to be seen"
     return "the object covers the whole image" if mask.min() == 255 else ""

@@ -75,7 +75,7 @@ def plan_variants(photos: Sequence[Photo], found: Sequence[PhotoSurvey], options
             donors = {able[i]: photos[able[one[0]]] for i, one in enumerate(chosen) if one}
         for number, (photo, one) in enumerate(zip(photos, found, strict=True)):
             name = f"{kind}-{number:06d}"
-            if reason := _lacking(one, kind, number in donors):
+            if reason := _explain_lack(one, kind, number in donors):
                 plan.skips.append(Skip(name, kind, photo, reason))
             else:
                 plan.shifts.append(Shift(name, kind, photo, size, one.kept, donors.get(number), job=f"photo {number}"))
@@ -91,7 +91,7 @@ def _check_classes(photos: Sequence[Photo], kind: str) -> None:
         )
 
 
-def _lacking(found: PhotoSurvey, kind: str, has_donor: bool) -> str:
+def _explain_lack(found: PhotoSurvey, kind: str, has_donor: bool) -> str:
     """Return why a variant of a photo cannot be made; empty if it can."""
     if found.empty:
         return "" if kind == "original" else _EMPTY

@@ -148,29 +148,29 @@ def shifts(
 def _make(
     given: GivenPhotos, out: str, options: ShiftOptions, backgrounds: str | None, workers: int, dry_run: bool
 ) -> Shifts:
-    from robustvit.data.photo_tree import photos_below
+    from robustvit.data.photo_tree import list_backgrounds
     from robustvit.data.shifts.folder import SHEET, ShiftFolder, check_class_names, digest_sources, write_contact_sheet
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spread_work
     from robustvit.data.shifts.plans import plan_shifts
 
     photos, left_out_photos = _find_photos(given)
     check_class_names(photos)
-    plain = [] if backgrounds is None else photos_below(backgrounds)
+    plain = [] if backgrounds is None else list_backgrounds(backgrounds)
     settings = asdict(options) | {"inputs": digest_sources(photos, plain)} | options.draws
-    folder = ShiftFolder(out, settings, suffix=SUFFIXES[options.format], inputs=_inputs(given, backgrounds))
+    folder = ShiftFolder(out, settings, suffix=SUFFIXES[options.format], inputs=_list_inputs(given, backgrounds))
     with spread_work(workers) as spread:
         plan = plan_shifts(photos, plain, options, spread)
         plan.notes.extend(left_out_photos)
         if dry_run:
             return _summarize(folder, plan, {}, 0, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
-    folder.finish(plan, left_out, _root(given.images, photos), None if backgrounds is None else Path(backgrounds))
+    folder.finish(plan, left_out, _find_root(given.images, photos), None if backgrounds is None else Path(backgrounds))
     if made or not (folder.path / SHEET).is_file():
         write_contact_sheet(plan, left_out, folder)
     return _summarize(folder, plan, left_out, made)
 
 
-def _inputs(given: GivenPhotos, backgrounds: str | None) -> list[Path]:
+def _list_inputs(given: GivenPhotos, backgrounds: str | None) -> list[Path]:
     """Return the files and folders that are read, which the images must not be written to."""
     from robustvit.data.tables.source import is_set, split_part
 
@@ -178,7 +178,7 @@ def _inputs(given: GivenPhotos, backgrounds: str | None) -> list[Path]:
     return inputs + [Path(place) for place in (given.masks, backgrounds) if place is not None]
 
 
-def _root(images: str, photos: list[Photo]) -> Path:
+def _find_root(images: str, photos: list[Photo]) -> Path:
     """Return the folder that the names of photos are relative to: the folder of a list, even for photos elsewhere."""
     from robustvit.data.tables.source import is_list, is_set, root_of, split_part
 

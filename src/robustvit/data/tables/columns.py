@@ -59,9 +59,9 @@ def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[
         if (wanted := getattr(given, f"{kind}_column")) is not None:
             chosen[kind] = _find_named(table, f"--{kind}-column", wanted, place)
             continue
-        fits = [name for name in _candidates(table, kind, known) if name not in chosen.values()]
+        fits = [name for name in _find_candidates(table, kind, known) if name not in chosen.values()]
         if kind == "image":
-            fits = fits[:1] if fits and plain_name(fits[0]) == "image" else _of_files(fits, table, place)
+            fits = fits[:1] if fits and plain_name(fits[0]) == "image" else _keep_files(fits, table, place)
         if len(fits) > 1 and plain_name(fits[0]) != kind:
             named = " and ".join(map(repr, fits[:2]))
             raise UserError(
@@ -95,7 +95,7 @@ def _find_named(table: PhotoTable, option: str, wanted: str, place: str) -> str:
     return fits[0]
 
 
-def _candidates(table: PhotoTable, kind: str, known: Sequence[str]) -> list[str]:
+def _find_candidates(table: PhotoTable, kind: str, known: Sequence[str]) -> list[str]:
     """Return the columns that could be of a kind, by their names, or by their types if no name fits."""
     named = fitting_columns(table.columns, known)
     if kind == "image" and table.pictures:
@@ -105,7 +105,7 @@ def _candidates(table: PhotoTable, kind: str, known: Sequence[str]) -> list[str]
     return named or (list(table.classes) if kind == "label" else [])
 
 
-def _of_files(fits: list[str], table: PhotoTable, place: str) -> list[str]:
+def _keep_files(fits: list[str], table: PhotoTable, place: str) -> list[str]:
     """Return the columns whose first value leads to a file."""
     if len(fits) < 2 or table.pictures:
         return fits

@@ -29,7 +29,7 @@ def read_hub(name: str, part: str | None) -> PhotoTable:
 
 def _read_remote(name: str, part: str | None) -> PhotoTable:
     file = UnpackedPhotos(f"{HUB}{name}#{part}", Path()).place.with_suffix(".rows.json")
-    revision, kept = _revision(name), _kept_rows(file)
+    revision, kept = _find_revision(name), _read_kept_rows(file)
     if kept is not None and revision in (kept[0], None):
         if revision is None:
             warn(f"{HUB}{name}: the hub cannot be reached, the rows kept in {file} are used")
@@ -40,7 +40,7 @@ def _read_remote(name: str, part: str | None) -> PhotoTable:
     return table
 
 
-def _revision(name: str) -> str | None:
+def _find_revision(name: str) -> str | None:
     """Return the newest revision of a set on the hub; None if it cannot be reached."""
     from huggingface_hub import HfApi
 
@@ -49,7 +49,7 @@ def _revision(name: str) -> str | None:
     return None
 
 
-def _kept_rows(file: Path) -> tuple[str, PhotoTable] | None:
+def _read_kept_rows(file: Path) -> tuple[str, PhotoTable] | None:
     """Return the rows of an earlier call with their revision, if all their pictures are still there."""
     found = read_settings(file)
     try:

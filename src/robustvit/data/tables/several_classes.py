@@ -21,7 +21,7 @@ def read_bit(text: str | None) -> bool | None:
     return _BITS.get((text or "").strip().lower())
 
 
-def several_classes(
+def read_several_classes(
     table: PhotoTable, chosen: Mapping[str, str], columns: ColumnOptions, place: str
 ) -> list[list[str]]:
     """Return the classes of every row, one empty name for none: of its column of labels, or of its columns with a 1."""
@@ -61,7 +61,7 @@ def _holds_bits(table: PhotoTable, name: str, place: str) -> bool:
     return True
 
 
-def mask_columns(table: PhotoTable, chosen: Mapping[str, str]) -> dict[str, str]:
+def find_mask_columns(table: PhotoTable, chosen: Mapping[str, str]) -> dict[str, str]:
     """Return the columns of masks of single classes, ``mask_dog`` or ``dog_mask``, by the class's plain name."""
     found = {}
     for name in table.columns:
@@ -72,7 +72,7 @@ def mask_columns(table: PhotoTable, chosen: Mapping[str, str]) -> dict[str, str]
     return found
 
 
-def class_mask(
+def find_class_mask(
     row: Mapping[str, str | None], label: str, columns: Mapping[str, str], finder: ListedFiles, shared: Path | None
 ) -> Path | None:
     """Return the mask of a class: that of its own column, else the one for all."""

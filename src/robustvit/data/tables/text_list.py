@@ -37,7 +37,7 @@ def read_text_list(path: Path) -> PhotoTable:
         if pair is None:
             if not rows and _names_columns(line):
                 return as_photo_table(read_csv(path, what="a list"), path)
-            raise UserError(_complaint(path, number, line, finder))
+            raise UserError(_explain(path, number, line, finder))
         behind, image, label = pair
         rows.append({"image": image, "label": label})
     notes = _label_by_folder(rows, path.name) if not any(row["label"] for row in rows) else ()
@@ -91,7 +91,7 @@ def _folder(image: str) -> str:
     return "" if folder.casefold() in CONTAINERS | _PARTS | {"", ".", ".."} else folder
 
 
-def _complaint(path: Path, number: int, line: str, finder: ListedFiles) -> str:
+def _explain(path: Path, number: int, line: str, finder: ListedFiles) -> str:
     last = _GAP.split(line)[-1]
     if finder.leads_to_one(last):
         return (
