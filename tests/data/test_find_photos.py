@@ -125,7 +125,7 @@ def test_photos_in_inner_folders_count_to_their_class_as_in_imagefolder(tmp_path
     draw(tmp_path, "cat/0.png", "cat/batch2/1.png", "cat/batch2/deep/2.png", "dog/a/0.png", "dog/b/1.png")
     found, notes = classes(tmp_path)
     assert found == {"cat": 3, "dog": 2}
-    assert "4 photos lie in inner folders and count to the class folder above (cat/batch2 to cat)" in notes[0]
+    assert "4 photos lie in inner folders and belong to the class folder above (cat/batch2 to cat)" in notes[0]
     assert "--class-folders inner takes the inner ones" in notes[0]
     theirs = ImageFolder(tmp_path)
     ours = find_photos(tmp_path, notes=[])
@@ -166,7 +166,7 @@ def test_masks_mirror_inner_folders_and_are_no_photos_themselves(tmp_path):
 )
 def test_parts_of_a_set_are_not_taken_for_classes(tmp_path, names):
     draw(tmp_path, *names)
-    with pytest.raises(UserError, match=r"parts of a set and no classes: name one of them, .*/(train|images)$"):
+    with pytest.raises(UserError, match=r"parts of a set, not classes: name one of them, .*/(train|images)$"):
         find_photos(tmp_path)
 
 

@@ -139,7 +139,7 @@ def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], colum
     tree.expect_photos()
     if tree.parts:
         raise UserError(
-            f"{folder} holds {', '.join(tree.parts)}, which are parts of a set and no classes: name one of them, "
+            f"{folder} holds {', '.join(tree.parts)}, which are parts of a set, not classes: name one of them, "
             f"{folder / tree.main_part}"
         )
     flat = [path for inside, path in tree.photos.items() if "/" not in inside]
@@ -173,7 +173,7 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
     if deep and not tree.inner:
         place, _, _ = deep[0].rpartition("/")
         notes.append(
-            f"{where}: {len(deep)} photos lie in inner folders and count to the class folder above ({place} to "
+            f"{where}: {len(deep)} photos lie in inner folders and belong to the class folder above ({place} to "
             f"{place.partition('/')[0]}); --class-folders inner takes the inner ones."
         )
 
