@@ -1,4 +1,4 @@
-"""Leaving a group out: its photos neither train nor choose anything, they judge."""
+"""Leaving a group out: its photos neither train the model nor choose anything, they only judge."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def _read_record(row: Mapping[str, str | None], path: Path, line: int, finder: F
 
 
 def tokencut_protocol(config: dict[str, Any]) -> str | None:
-    """Return the protocol of TokenCut by the settings in the folder of masks; None if it did not make them."""
+    """Return the protocol of TokenCut from the settings in the folder of masks; None if it did not make them."""
     place = config.get("masks") or (Path(str(config["images"])).parent if config.get("images") else None)
     if place is None or not (Path(str(place)) / SETTINGS).is_file():
         return None

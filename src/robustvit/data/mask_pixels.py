@@ -1,4 +1,4 @@
-"""The pixels of a mask file as numbers or colours, before anything is decided about what they mean."""
+"""The pixels of a mask file as numbers or colours, before their meaning is decided."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MaskPixels:
 
 
 def sign() -> PngInfo:
-    """Return the text of a PNG that says that robustvit wrote it, so that its greys are read as soft values."""
+    """Return the text in a PNG by which its greys are read as soft values, since robustvit wrote it."""
     info = PngInfo()
     info.add_text(*SIGNATURE)
     return info
@@ -84,7 +84,7 @@ def read_pixels(path: Path) -> MaskPixels:
 
 
 def black_or_white(colours: np.ndarray) -> Literal["black", "white", "both", ""]:
-    """Which of the two ``(N, 3)`` colours are; an empty text where there is any other."""
+    """Return which of the two all ``(N, 3)`` colours are; an empty text if any is neither."""
     black, white = (colours <= _DARK).all(axis=-1), (colours >= _BRIGHT).all(axis=-1)
     if not (black | white).all():
         return ""

@@ -134,7 +134,7 @@ def _masks_by_key(masks: Path, flat: bool | None = None, beside: bool = False) -
 
 
 def _check_class_folders(photos: list[Photo], kept: list[Photo], images: Path, masks: Path) -> None:
-    """Refuse class folders of photos without one of masks, and the other way round, but for classes left out."""
+    """Refuse class folders of photos without one of masks, and the other way round, except for classes left out."""
     tops, kept_tops = ({_top(photo, images) for photo in these} for these in (photos, kept))
     left_out = (tops - kept_tops) | {_top(photo, images) for photo in kept if photo.no_object}
     there = {compose(path.name) for path in masks.iterdir() if path.is_dir() and not is_hidden(path.name)}

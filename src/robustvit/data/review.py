@@ -19,7 +19,7 @@ class Review:
     """The photos that a person kept or dropped.
 
     Attributes:
-        decisions: true for keep, by the photo's POSIX path as in the file.
+        decisions: true for keep, by the photo's path in the file, with slashes.
         path: the file; relative paths start at its folder.
         by_tail: whether a decision may match a photo by name and folder; otherwise its whole path must match.
     """

@@ -1,4 +1,4 @@
-"""Selecting photos to train on and photos to hold out: a few photos of some classes, fixed by a seed."""
+"""Selecting photos to train on and photos to hold out: a few of each class, fixed by a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets of FiftyOne: the files of their samples, with a classification as the class and a segmentation as mask."""
+"""Data sets of FiftyOne: the files of their samples, with classifications as classes and segmentations as masks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _records(
 
 
 def _mask_of(segmentation: Segmentation, stem: str, number: int, unpacked: UnpackedPhotos) -> str:
-    """Return the path of a mask: of its own file, or of one that its array is written to; empty without one."""
+    """Return the path of a mask: of its file, or of a new file with its array; empty if there is none."""
     if segmentation is None:
         return ""
     if segmentation.mask_path:

@@ -1,4 +1,4 @@
-"""What ``--images`` may name: a folder, a list, or a set of the Hugging Face hub or FiftyOne, and which part of it."""
+"""The values of ``--images``: a folder, a list, or a set of the Hugging Face hub or FiftyOne, or a part of one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def split_part(images: str | Path) -> tuple[str, str | None]:
 
 
 def is_set(images: str | Path) -> bool:
-    """Whether photos are those of a set of the hub or of FiftyOne."""
+    """Whether photos are in a set of the hub or of FiftyOne."""
     return str(images).startswith((HUB, FIFTYONE))
 
 
@@ -33,10 +33,14 @@ def is_list(images: str | Path) -> bool:
 
 
 def expect_source(images: str | Path) -> None:
-    """Refuse a folder or list that does not exist; sets are looked for when they are read."""
+    """Refuse a folder or list that does not exist; sets elsewhere are looked for when they are read."""
     name, part = split_part(images)
     if is_set(name):
-        _expect_local_set(name)
+        place = name.removeprefix(HUB)
+        if name.startswith(HUB) and re.match(r"[./~\\]|[A-Za-z]:", place) and not Path(place).exists():
+            raise UserError(
+                f"expected a folder or file of a data set behind {HUB}, found none at {place}: check the path"
+            )
     elif not is_list(images):
         if is_archive(name):
             raise UserError(
@@ -52,14 +56,8 @@ def expect_source(images: str | Path) -> None:
         raise UserError(f"expected a list of photos, found none at {name}: check the path")
 
 
-def _expect_local_set(name: str) -> None:
-    place = name.removeprefix(HUB)
-    if name.startswith(HUB) and re.match(r"[./~\\]|[A-Za-z]:", place) and not Path(place).exists():
-        raise UserError(f"expected a folder or file of a data set behind {HUB}, found none at {place}: check the path")
-
-
 def root_of(images: str | Path, photos: Sequence[Path]) -> Path:
-    """Return the folder that photos are named from: that which was given or of the list, or which they all share."""
+    """Return the folder that the names of photos are relative to: that given or of the list, or their common folder."""
     name, _ = split_part(images)
     root = Path(name).parent if is_list(images) else Path(name)
     if not is_set(name) and all(photo.is_relative_to(root) for photo in photos):
@@ -68,5 +66,5 @@ def root_of(images: str | Path, photos: Sequence[Path]) -> Path:
 
 
 def places_in(photos: Sequence[Path], root: Path) -> list[str]:
-    """Return the paths of photos from a folder, with slashes."""
+    """Return the paths of photos relative to a folder, with slashes."""
     return [Path(os.path.relpath(photo, root)).as_posix() for photo in photos]
