@@ -22,7 +22,7 @@ from robustvit import UserError, classes, load_model, relevance
 from robustvit.cli import main as cli
 from robustvit.common.pictures import jpeg_url, overlay
 from robustvit.common.wording import signed, with_minus
-from robustvit.data.datasets import enlarge, evaluation_transform
+from robustvit.data.datasets import enlarge_input, evaluation_transform
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.on_sets import loop
 from robustvit.evaluation.sets import BENCHMARKS
@@ -185,7 +185,7 @@ def test_maps_are_of_the_answers_that_were_given(capsys, tmp_path):
     (panel,) = json.loads(out.with_suffix(".json").read_text())["panels"]
     assert [one["after"]["answer"] for one in panel["images"]] == [unique_imagenet_names()[labels[1]]]
     image = evaluation_transform(models[0].preprocessing)(read_photo(places[0])).as_subclass(torch.Tensor)
-    larger = enlarge(models[0].preprocessing, 280)
+    larger = enlarge_input(models[0].preprocessing, 280)
     sharp = evaluation_transform(larger)(read_photo(places[0])).as_subclass(torch.Tensor)
     expected = []
     for model, target in zip(models, (labels[0], labels[1]), strict=True):

@@ -56,7 +56,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
     return v2.Compose([v2.ToImage(), resize, crop, _to_float()])
 
 
-def enlarge(preprocessing: Preprocessing, side: int = 448) -> Preprocessing:
+def enlarge_input(preprocessing: Preprocessing, side: int = 448) -> Preprocessing:
     """Return a preprocessing with the model's crop but more pixels, at least ``side`` on the longer side."""
     height, width = preprocessing.input_size
     times = max(1, -(-side // max(height, width)))

@@ -184,7 +184,7 @@ def _explain_one(
     from torch import Tensor
 
     from robustvit.common.pictures import figure_of_rows, overlay
-    from robustvit.data.datasets import enlarge, evaluation_transform
+    from robustvit.data.datasets import enlarge_input, evaluation_transform
     from robustvit.explanation.maps import relevance
 
     tiles: list = []
@@ -198,7 +198,7 @@ def _explain_one(
         top[which] = [(classifier.name_of(int(i)), float(p)) for p, i in zip(*best, strict=True)]
         numbers = classifier.head_kind == "regression"
         explained = int(best.indices[0]) if target is None else target
-        sharp = evaluation_transform(enlarge(classifier.preprocessing, _SIDE))(picture).as_subclass(Tensor)
+        sharp = evaluation_transform(enlarge_input(classifier.preprocessing, _SIDE))(picture).as_subclass(Tensor)
         tiles = tiles or [(photo.name[:32], sharp.permute(1, 2, 0).numpy())]
         title = f"{which}: {classifier.name_of(explained)} ({_said(float(probabilities[explained]), numbers, 0)})"
         with torch.no_grad():

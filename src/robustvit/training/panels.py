@@ -17,7 +17,7 @@ from torch import Tensor
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
 from robustvit.common.pictures import outline_mask, overlay
-from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, enlarge
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, enlarge_input
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
@@ -105,7 +105,7 @@ def draw_panels(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    large = MaskedPhotos(photos.photos, enlarge(photos.preprocessing), mask_format=photos.mask_format)
+    large = MaskedPhotos(photos.photos, enlarge_input(photos.preprocessing), mask_format=photos.mask_format)
     drawn = []
     for number, panel in enumerate(panels):
         item, shown = _item(photos, panel), _item(large, panel)["image"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robustvit.common.options import MaskFormat
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
-from robustvit.data.datasets import enlarge, evaluation_transform, read_pair
+from robustvit.data.datasets import enlarge_input, evaluation_transform, read_pair
 from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.compared import Compared
@@ -135,9 +135,9 @@ def _draw_image(compared: Compared, name: str, photo: Image.Image, mask_format: 
     own = compared.photos.get(name)
     preprocessing = compared.model.classifier.preprocessing
     if own is not None and own.mask is not None:
-        image, mask = evaluation_transform(enlarge(preprocessing, _SIDE))(*read_pair(own, mask_format))
+        image, mask = evaluation_transform(enlarge_input(preprocessing, _SIDE))(*read_pair(own, mask_format))
         return jpeg_url(outline_mask(image.as_subclass(Tensor), mask.as_subclass(Tensor)))
-    return jpeg_url(pixels_of(_prepare(compared, photo, enlarge(preprocessing, _SIDE))))
+    return jpeg_url(pixels_of(_prepare(compared, photo, enlarge_input(preprocessing, _SIDE))))
 
 
 def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, answer: int, method: str) -> str:
@@ -148,7 +148,7 @@ def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, ans
         best = classifier(inputs)[0, members].argmax()
         target = torch.tensor([members[int(best)]])
         found = relevance(classifier, inputs, target, method=method)
-    sharp = _prepare(compared, photo, enlarge(classifier.preprocessing, _SIDE))
+    sharp = _prepare(compared, photo, enlarge_input(classifier.preprocessing, _SIDE))
     return jpeg_url(overlay(sharp, F.interpolate(found, size=sharp.shape[1:], mode="bilinear")[0].cpu()))
 
 
