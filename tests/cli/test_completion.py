@@ -11,7 +11,7 @@ import pytest
 from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.completion import completion
-from robustvit.cli.messages import option_name
+from robustvit.common.errors import option_name
 
 BASH = shutil.which("bash")
 ASK = """

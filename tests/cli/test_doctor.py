@@ -16,7 +16,7 @@ import robustvit
 from robustvit import doctor
 from robustvit.cli import doctor as diagnosis
 from robustvit.cli import main as cli
-from robustvit.cli import requirements, self_test
+from robustvit.cli import self_test
 from robustvit.cli.self_test import Check
 
 CPU = torch.device("cpu")
@@ -139,7 +139,7 @@ def test_weights_that_come_back_changed_are_found_out(monkeypatch):
 def test_exit_code_one_and_the_fault_in_words(capsys, monkeypatch):
     monkeypatch.setattr(self_test, "self_test", lambda device: [])
     lines = ["torch>=99", "no-such-package>=1", "numpy>=1", 'gradio>=5; extra == "app"', 'build>=1; extra == "dev"']
-    monkeypatch.setattr(requirements, "requires", lambda name: lines)
+    monkeypatch.setattr(diagnosis, "requires", lambda name: lines)
     assert cli.main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert f"torch is {torch.__version__.split('+')[0]}" in said
@@ -150,8 +150,8 @@ def test_exit_code_one_and_the_fault_in_words(capsys, monkeypatch):
 
 def test_extras_are_those_that_a_user_may_want(monkeypatch):
     lines = ["torch>=2", 'no-such-package>=1; extra == "app"', 'numpy>=1; extra == "sets"', 'build>=1; extra == "dev"']
-    monkeypatch.setattr(requirements, "requires", lambda name: lines)
-    found = requirements.extras()
+    monkeypatch.setattr(diagnosis, "requires", lambda name: lines)
+    found = diagnosis.list_extras()
     assert found["app"] == {"no-such-package": None}
     assert set(found) == {"app", "sets"}
     assert found["sets"]["numpy"][0].isdigit()

@@ -7,7 +7,6 @@ import json
 import math
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +17,6 @@ import yaml
 
 from robustvit.cli import main as cli
 from robustvit.cli.json_output import document, plain
-
-
-class Colour(Enum):
-    RED = "red"
 
 
 @dataclass
@@ -57,8 +52,7 @@ def strict(text: str):
         (np.bool_(True), True),
         (torch.tensor([1, 2]), [1, 2]),
         (torch.tensor(0.5, requires_grad=True), 0.5),
-        (Colour.RED, "red"),
-        ({Colour.RED: {2, 1}}, {"red": [1, 2]}),
+        ({3: {2, 1}}, {"3": [1, 2]}),
         ((one for one in (1, None, True)), [1, None, True]),
         (SimpleNamespace(as_json=lambda: {"rows": Inner(1.0, Path("x"))}), {"rows": {"value": 1.0, "place": "x"}}),
         ("caf\udce9", "caf\udce9"),

@@ -20,8 +20,7 @@ import pytest
 
 from helpers.hostile import refusal, said
 from robustvit import finetune
-from robustvit.cli.main import main
-from robustvit.cli.streams import prepare_streams
+from robustvit.cli.main import main, prepare_streams
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import new_file, read_json, sync_folder, write_json, write_text

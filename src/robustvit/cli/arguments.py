@@ -1,15 +1,47 @@
-"""The words of a command line as the parser takes them: former spellings, hyphens, bare flags, no silent guess."""
+"""The words of a command line: its parser, former spellings, bare flags, and mistakes in plain words."""
 
 from __future__ import annotations
 
+import argparse
 import keyword
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from robustvit.cli.messages import option_name
-from robustvit.common.command_options import options_of
-from robustvit.common.errors import UserError
+from robustvit.cli.help import help_text
+from robustvit.common.command_options import Option, add_arguments, options_of, type_in_words
+from robustvit.common.errors import UserError, did_you_mean, option_name
 from robustvit.common.former_spellings import former_spellings, tell_new_name
+
+JSON = "--json"
+
+
+def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
+    """Return a command's parser and the names of its positional arguments."""
+    from jsonargparse import ArgumentParser
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> Any:
+            said = explain_mistake(message, options)
+            if name == "sweep" and said.startswith("unknown option") and not said.endswith("?"):
+                said += ": options of finetune go into the YAML file EXPERIMENT, under base"
+            end = "" if said.endswith("?") else ";"
+            raise UserError(f"{said}{end} robustvit {name} --help lists the options")
+
+        def format_help(self, *_: object) -> str:
+            return help_text(name, function)
+
+    options = options_of(function)
+    # Allow abbreviations, as argparse does; jsonargparse warns unless told.
+    parser = Parser(prog=f"robustvit {name}", allow_abbrev=True)
+    parser.add_argument("--config", action="config")
+    # For configuration files that contain json: true; --print_config never writes it.
+    parser.add_argument(JSON, action="store_true", default=argparse.SUPPRESS)
+    add_arguments(parser, options)
+    kinds = {option.name: option.type for option in options}
+    for old, new in former_spellings(function).renamed.items():  # for configuration files, too; no help shows them
+        parser.add_argument(f"--{old}", type=kinds[new], default=argparse.SUPPRESS)
+    return parser, [option.name for option in options if option.positional]
 
 
 def normalize(arguments: list[str], function: Callable[..., Any]) -> list[str]:
@@ -21,16 +53,16 @@ def normalize(arguments: list[str], function: Callable[..., Any]) -> list[str]:
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
             option, equals, value = argument.partition("=")
-            option = "--" + option[2:].replace("-", "_")
-            option += "_" * keyword.iskeyword(option[2:])  # --from is from_ in Python
-            if new := formerly.renamed.get(option[2:]):
-                tell_new_name(option[2:], new)
-                option = f"--{new}"
-            _refuse_left_out(option[2:], function)
+            name = option[2:].replace("-", "_")
+            name += "_" * keyword.iskeyword(name)  # --from is from_ in Python
+            if new := formerly.renamed.get(name):
+                tell_new_name(name, new)
+                name = new
+            _refuse_left_out(name, function)
             following = arguments[position + 1] if position + 1 < len(arguments) else ""
-            if not equals and option[2:] in flags and following.lower() not in ("true", "false"):
+            if not equals and name in flags and following.lower() not in ("true", "false"):
                 equals, value = "=", "true"
-            argument = option + equals + value
+            argument = f"--{name}{equals}{value}"
         elif unnamed and position == len(formerly.positional) - len(unnamed):  # they came first
             tell_new_name(unnamed[0], unnamed[0])
             argument = f"--{unnamed.pop(0)}={argument}"
@@ -45,3 +77,53 @@ def _refuse_left_out(name: str, function: Callable[..., Any]) -> None:
     if name in left_out and name not in known and longer:
         meant = " or ".join(map(option_name, filter(None, [left_out[name], *longer])))
         raise UserError(f"unknown option {option_name(name)}: did you mean {meant}?")
+
+
+def explain_mistake(message: str, options: Sequence[Option]) -> str:
+    """Reword jsonargparse's message about a mistake: options as they are typed, a suggestion, types in words."""
+    for reword in (_missing, _unknown, _ambiguous, _wrong_value):
+        if text := reword(message, options):
+            return text
+    return _as_typed(message).replace("expected one argument", "expected a value")
+
+
+def _as_typed(text: str) -> str:
+    return re.sub(r"--[a-z0-9_]+", lambda found: option_name(found[0][2:]), text)
+
+
+def _missing(message: str, options: Sequence[Option]) -> str:
+    found = re.search(r"arguments are required: (.+)", message) or re.search(r'[Kk]ey "(\w+)" is required', message)
+    if not found:
+        return ""
+    names = [name.strip().removeprefix("--") for name in found[1].split(",")]
+    positional = {one.name for one in options if one.positional}
+    shown = [name.upper() if name in positional else option_name(name) for name in names]
+    return f"expected {' and '.join(shown)}, which {'has' if len(shown) == 1 else 'have'} no default"
+
+
+def _unknown(message: str, options: Sequence[Option]) -> str:
+    found = re.search(r"unrecognized arguments: (.+)", message, re.DOTALL)
+    if not found:
+        return ""
+    option = next((word.partition("=")[0] for word in found[1].split() if word.startswith("--")), "")
+    if not option:
+        most = ", ".join(one.name for one in options if one.positional).upper()
+        return f"expected no more than {most or 'options'}, got {found[1]} too"
+    known = [option_name(one.name) for one in options if not one.positional]
+    hint = did_you_mean(_as_typed(option), known, cutoff=0.5)
+    return f"unknown option {_as_typed(option)}" + (f": {hint}" if hint else "")
+
+
+def _ambiguous(message: str, options: Sequence[Option]) -> str:
+    found = re.search(r"ambiguous option: (\S+) could match (.+)", message)
+    return f"expected one of {_as_typed(found[2])}, got {_as_typed(found[1])}: write it out" if found else ""
+
+
+def _wrong_value(message: str, options: Sequence[Option]) -> str:
+    found = re.search(r'[Kk]ey "(\w+)":.*(?:Given|Got) value: (.+)', message, re.DOTALL)
+    kinds = {one.name: type_in_words(one.type) for one in options}
+    if not found or found[1] not in kinds:
+        return ""
+    got, kind = " ".join(found[2].split())[:80], kinds[found[1]]
+    hint = did_you_mean(got, kind.removeprefix("one of ").split(", ")) if kind.startswith("one of ") else ""
+    return f"expected {option_name(found[1])} to be {kind}, got {got}" + (f": {hint}" if hint else "")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import types
-from typing import Literal, Union, get_args, get_origin
+from itertools import chain
+from types import NoneType
+from typing import Literal, get_args, get_origin
 
 from robustvit.common.command_options import options_of
 from robustvit.common.errors import expect_one_of
@@ -53,29 +54,21 @@ def _tree() -> argparse.ArgumentParser:
     return root
 
 
-def _complete(action: argparse.Action, annotation: object) -> None:
+def _complete(action: argparse.Action, kind: object) -> None:
     """Set how an argument is completed: by its choices, or by file names if it is text."""
     import shtab
 
-    values = _values(annotation)
-    if values:
+    if values := _values(kind):
         action.choices = values
-    elif _holds(annotation, str):
+    elif kind is str or str in chain.from_iterable((one, *get_args(one)) for one in get_args(kind)):
         action.complete = shtab.FILE  # type: ignore[attr-defined]
 
 
-def _values(annotation: object) -> list[str]:
+def _values(kind: object) -> list[str]:
     """Return the values of a type, or none if it also takes others."""
-    if annotation is bool:
+    if kind is bool:
         return ["true", "false"]
-    if get_origin(annotation) is Literal:
-        return [str(one) for one in get_args(annotation)]
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [one for one in get_args(annotation) if one is not type(None)]
-        choices = [_values(part) for part in parts]
-        return [value for values in choices for value in values] if all(choices) else []
-    return []
-
-
-def _holds(annotation: object, kind: type) -> bool:
-    return annotation is kind or any(_holds(one, kind) for one in get_args(annotation))
+    if get_origin(kind) is Literal:
+        return [str(one) for one in get_args(kind)]
+    parts = [_values(one) for one in get_args(kind) if one is not NoneType]
+    return [*chain(*parts)] if all(parts) else []

@@ -73,23 +73,16 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
     with explain_full_disk(folder), as_file(files("robustvit.data.embedded") / "model") as shipped:
         write_scenes(data)
         shutil.copytree(shipped, model, dirs_exist_ok=True)
-    run = finetune(
-        model=f"local-dir:{model}",
-        images=str(data / "train" / "images"),
-        masks=str(data / "train" / "masks"),
-        val_images=str(data / "validation" / "images"),
-        val_masks=str(data / "validation" / "masks"),
-        test_images=str(data / "test" / "images"),
-        test_masks=str(data / "test" / "masks"),
-        out=str(folder / "run"),
-        seed=seed,
-        resume=started,
-        **SETTINGS,
-    )
-    judged = f"{folder / 'run' / 'best'}: {run.verdict.sentence}"  # what loading says is this demo's own result
+    parts = {"": "train", "val_": "validation", "test_": "test"}
+    photos: dict[str, Any] = {
+        f"{prefix}{kind}": str(data / part / kind) for prefix, part in parts.items() for kind in ("images", "masks")
+    }
+    base = f"local-dir:{model}"
+    run = finetune(model=base, **photos, out=str(folder / "run"), seed=seed, resume=started, **SETTINGS)
+    judged = f"{folder / 'run' / 'best'}: {run.verdict.sentence}"  # loading the model warns of the result shown here
     with saying_once(judged):
         if not (folder / "run" / "shifts.json").is_file():
-            compare_on_shifts(str(model), folder / "run", data, seed)
+            compare_on_shifts(base, folder / "run", data, seed)
         page = report(str(folder / "run"), out=str(folder / "report.html"))
     return Demonstration(folder / "run", run.verdict, page)
 
@@ -106,7 +99,7 @@ def write_scenes(folder: Path) -> None:
         write_split(folder / name, SHIFTED_PER_CLASS, seed=5 + number, part="test", swapped=True, **change)
 
 
-def compare_on_shifts(model: str, run: Path, data: Path, seed: int) -> None:
+def compare_on_shifts(base: str, run: Path, data: Path, seed: int) -> None:
     """Compare both models on the shifted tests, and write the comparison to the run folder for the report."""
     from dataclasses import asdict, replace
 
@@ -117,7 +110,7 @@ def compare_on_shifts(model: str, run: Path, data: Path, seed: int) -> None:
 
     comparisons = []
     for name in ("swapped", *SHIFTS):
-        result = evaluate(model=str(run), baseline=f"local-dir:{model}", images=str(data / name / "images"), seed=seed)
+        result = evaluate(model=str(run), baseline=base, images=str(data / name / "images"), seed=seed)
         compared = result.verdict.of("ordinary") if isinstance(result, Evaluation) and result.verdict else None
         if compared is not None:
             comparisons.append(asdict(replace(compared, measure=name)))

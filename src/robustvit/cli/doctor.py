@@ -7,16 +7,23 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import metadata, requires
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustvit.common.files import folder_bytes
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.options import Device
+from robustvit.common.provenance import installed_version, versions
+from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from robustvit.cli.self_test import Check
+
+_DEVELOPERS = ("dev", "docs", "maintain")
 
 
 @dataclass(frozen=True)
@@ -99,13 +106,10 @@ class Diagnosis(Tabular):
         lines.append("")
         lines += [f"{extra:<16}{_list_packages(found)}" for extra, found in self.extras.items()]
         lines.append("")
-        lines += [f"{_state(one)}  {one.name} ({one.seconds:.1f} s): {one.detail}" for one in self.checks]
+        states = {True: "ok    ", False: "FAILED"}
+        lines += [f"{states[one.passed]}  {one.name} ({one.seconds:.1f} s): {one.detail}" for one in self.checks]
         failed = [one.name for one in self.checks if not one.passed]
         return "\n".join([*lines, f"Failed: {'; '.join(failed)}." if failed else "Everything works."])
-
-
-def _state(check: Check) -> str:
-    return "ok    " if check.passed else "FAILED"
 
 
 def _list_packages(found: dict[str, str | None]) -> str:
@@ -134,9 +138,7 @@ def doctor(*, device: Device = "auto") -> Diagnosis:
 
     import torch
 
-    from robustvit.cli.requirements import check_requirements, extras
     from robustvit.cli.self_test import run_check, self_test
-    from robustvit.common.provenance import versions
 
     accelerated = device == "auto" and torch.accelerator.is_available()
     chosen = torch.accelerator.current_accelerator() if accelerated else None
@@ -147,7 +149,7 @@ def doctor(*, device: Device = "auto") -> Diagnosis:
         threads=torch.get_num_threads(),
         processors=_processors(),
         places=_disk_use(),
-        extras=extras(),
+        extras=list_extras(),
         checks=[
             run_check("required packages are installed", check_requirements),
             *self_test(chosen or torch.device("cpu")),
@@ -182,22 +184,41 @@ def _disk_use() -> list[DiskUse]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     caches = {"hub cache": Path(HF_HUB_CACHE), "torch cache": Path(torch.hub.get_dir())}
-    uses = [DiskUse(name, folder, _size(folder), _free(folder)) for name, folder in caches.items()]
+    uses = [DiskUse(name, folder, folder_bytes(folder), _free(folder)) for name, folder in caches.items()]
     here = Path.cwd()
     return [*uses, DiskUse("this folder", here, None, _free(here))]
 
 
-def _size(folder: Path) -> int:
-    """Return the bytes of all readable files below a folder, without links."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):  # another process may be filling or emptying the cache
-                total += 0 if (one := Path(parent, name)).is_symlink() else one.stat().st_size
-    return total
-
-
 def _free(folder: Path) -> int:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
+
+
+def check_requirements() -> tuple[bool, str]:
+    """Check that every required package is installed in a supported version; return what is wrong."""
+    required = [one for one in _requirements() if one.marker is None or one.marker.evaluate({"extra": ""})]
+    wrong = [problem for one in required if (problem := _problem(one))]
+    return not wrong, "; ".join(wrong) or pluralize(len(required), "package")
+
+
+def list_extras() -> dict[str, dict[str, str | None]]:
+    """Return the packages of every extra for users, with the installed version or None."""
+    found: dict[str, dict[str, str | None]] = {}
+    offered = [extra for extra in metadata("robustvit").get_all("Provides-Extra") or [] if extra not in _DEVELOPERS]
+    for one in _requirements():
+        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
+            for extra in (extra for extra in offered if one.marker.evaluate({"extra": extra})):
+                found.setdefault(extra, {})[one.name] = installed_version(one.name)
+    return found
+
+
+def _requirements() -> list[Requirement]:
+    from packaging.requirements import Requirement
+
+    return [Requirement(line) for line in requires("robustvit") or []]
+
+
+def _problem(one: Requirement) -> str:
+    found = installed_version(one.name)
+    if found is None:
+        return f"{one.name} is not installed (needed: {one.specifier})"
+    return "" if one.specifier.contains(found, prereleases=True) else f"{one.name} is {found}, needed: {one.specifier}"

@@ -11,8 +11,8 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from robustvit.cli.messages import option_name
 from robustvit.common.command_options import REQUIRED, Option, options_of, type_in_words
+from robustvit.common.errors import option_name
 
 ALL = "--help-all"
 
@@ -33,9 +33,7 @@ def usage_of(name: str, function: Callable[..., Any]) -> str:
 def option_groups(function: Callable[..., Any], everything: bool = True) -> dict[str, list[Option]]:
     """Return the options of a command by heading: the most important ones, then the rest of each group.
 
-    Args:
-        function: function of the command.
-        everything: all options, not only those of the short help.
+    Without ``everything``, those of the short help.
     """
     options, first = options_of(function), getattr(function, "first", ())
     groups = {"": sorted((one for one in options if one.name in first), key=lambda one: first.index(one.name))}
@@ -88,12 +86,12 @@ def add_options(
     """Add options to an argparse parser, which only shows and completes them; ``names``: those of all options."""
     added = []
     for one in options:
-        text = _plain(f"{as_typed(one.text, names)} {_kind(one)}".strip())
+        shown, words = describe_option(one, names)
+        details: Any = {"help": words.strip().replace("%", "%%")}  # argparse would expand %
         if one.positional:
-            action = parser.add_argument(one.name, nargs=_count(one), help=text)
+            added.append((one, parser.add_argument(one.name, nargs=one.count, **details)))
         else:
-            action = parser.add_argument(option_name(one.name), metavar=_value(one.type), help=text)
-        added.append((one, action))
+            added.append((one, parser.add_argument(shown, metavar=_value(one.type), **details)))
     return added
 
 
@@ -108,10 +106,6 @@ def as_typed(text: str, names: Collection[str]) -> str:
     return re.sub(
         r"(?<![\w-])[a-z]+(_[a-z]+)+\b", lambda found: option_name(found[0]) if found[0] in names else found[0], text
     )
-
-
-def _count(one: Option) -> str | None:
-    return "+" if typing.get_origin(one.type) is list else None if one.default is REQUIRED else "?"
 
 
 def _value(kind: object) -> str:
@@ -132,13 +126,8 @@ def _kind(one: Option) -> str:
     return f"({'; '.join([words, *default, *needed])})"
 
 
-def _plain(text: str) -> str:
-    """Escape %, which argparse would expand."""
-    return text.replace("%", "%%")
-
-
 class _Paragraphs(argparse.HelpFormatter):
-    """Keeps paragraphs apart and does not break words at hyphens."""
+    """A formatter that keeps paragraphs apart and does not break words at hyphens."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n\n".join("\n".join(self._split_lines(one, width)) for one in text.split("\n\n"))

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from enum import Enum
 from pathlib import Path
 
 
@@ -23,41 +22,28 @@ def document(result: object) -> str:
 
 
 def plain(value: object) -> object:
-    """Convert a value to JSON types.
+    """Convert a value to JSON types; raise ``TypeError`` if something inside has another type.
 
     Dataclasses become objects with their fields in order; mappings become objects with text keys; sequences, sets,
     arrays and tensors become arrays; paths become text; NaN and infinity become null. An object with a method
     ``as_json`` is replaced by what that returns.
-
-    Raises:
-        TypeError: something inside has another type.
     """
     if hasattr(value, "as_json"):
         return plain(value.as_json())
-    if isinstance(value, Enum):
-        return plain(value.value)
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str | Path):
         return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    return _collection(value)
-
-
-def _collection(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {_key(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # NumPy numbers and arrays, tensors
         return plain(value.tolist())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted((plain(item) for item in value), key=str)
     if isinstance(value, Iterable):
         return [plain(item) for item in value]
     raise TypeError(f"cannot write a {type(value).__name__} as JSON")
-
-
-def _key(key: object) -> str:
-    return str(key.value if isinstance(key, Enum) else key)

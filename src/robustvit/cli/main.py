@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+import codecs
 import importlib
+import io
 import os
 import re
 import sys
@@ -12,11 +13,9 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from robustvit.cli.arguments import normalize
+from robustvit.cli.arguments import JSON, normalize, parser_of
 from robustvit.cli.help import ALL, help_text
-from robustvit.cli.messages import explain_mistake
-from robustvit.cli.streams import prepare_streams
-from robustvit.common.command_options import add_arguments, at_home, options_of
+from robustvit.common.command_options import expand_home, options_of
 from robustvit.common.errors import UserError, did_you_mean, printable
 from robustvit.common.former_spellings import former_spellings
 from robustvit.common.signals import raise_on_signals, stop_behind
@@ -48,59 +47,57 @@ STAGES: dict[str, dict[str, str]] = {
     "shell": {"completion": "cli.completion.completion"},
 }
 COMMANDS: dict[str, str] = {name: path for commands in STAGES.values() for name, path in commands.items()}
-_JSON = "--json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. A mistake of the user gives one line on the error stream and exit code 2."""
     if arguments is None:
         prepare_streams()
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
+        arguments = sys.argv[1:]
+    name, *words = arguments or ["--help"]
+    if name in ("-h", "--help"):
         print(_overview())
         return 0
-    if arguments[0] in ("-V", "--version"):
+    if name in ("-V", "--version"):
         from importlib.metadata import version
 
         print(version("robustvit"))
         return 0
-    name = arguments[0]
     if name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS) or f"expected one of {', '.join(COMMANDS)}"
         return _fail("robustvit", f"unknown command {name!r}: {hint}")
     try:
         with raise_on_signals():
-            return _run(name, arguments[1:])
-    except UserError as error:
-        return _fail(f"robustvit {name}", str(error))
+            return _run(name, words)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        return _fail(
-            f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
-        )
     except (KeyboardInterrupt, Exception) as error:
-        return _interrupted(name, stop_behind(error) or error)
+        return _explain(name, error)
 
 
-def _interrupted(name: str, error: BaseException) -> int:
-    """Say why a command was interrupted, and how to resume it."""
+def _explain(name: str, error: BaseException) -> int:
+    """Print why a command failed or was interrupted, and what to do; return its exit code."""
+    program = f"robustvit {name}"
+    if isinstance(error, UserError):
+        return _fail(program, str(error))
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(program, f"{error.strerror or error}{where}; check the path, its permissions and the disk")
+    error = stop_behind(error) or error
     again = "resume with the same command and --resume" if name == "finetune" else "run the same command to resume"
     from robustvit.common.workers import describe_lost_memory, job_rank, lost_process
 
     if isinstance(error, Exception):
         if told := describe_lost_memory(error):
-            return _fail(f"robustvit {name}", told)
+            return _fail(program, told)
         if not lost_process(error):
             raise error
-        return _fail(f"robustvit {name}", f"another process of this job died; everything saved is intact: {again}", 1)
-    code = getattr(error, "exit_code", 130)
+        return _fail(program, f"another process of this job died; everything saved is intact: {again}", 1)
     if job_rank() == 0:  # with several processes, one line is enough
         said = str(error) or "stopped"
-        _fail(f"robustvit {name}", f"{said}: {again}" if getattr(error, "run", None) else said)
-    return code
+        _fail(program, f"{said}: {again}" if getattr(error, "run", None) else said)
+    return getattr(error, "exit_code", 130)
 
 
 def _fail(program: str, message: str, code: int = 2) -> int:
@@ -142,13 +139,13 @@ def _run(name: str, arguments: list[str]) -> int:
         print(help_text(name, function, everything=True))
         return 0
     parser, positional = parser_of(name, function)
-    given = normalize([word for word in arguments if word != _JSON], function)
+    given = normalize([word for word in arguments if word != JSON], function)
     _check_config_files(given, function)
     options = parser.parse_args(given)
     values = options.as_dict()
     values.pop("config", None)
-    as_json = values.pop("json", False) or _JSON in arguments
-    values = {key: at_home(value) for key, value in values.items()}
+    as_json = values.pop("json", False) or JSON in arguments
+    values = {key: expand_home(value) for key, value in values.items()}
     leading = [values.pop(key) for key in positional]
     from robustvit.common.progress import saying_once
 
@@ -187,36 +184,20 @@ def _print(result: object, as_json: bool) -> None:
         print(printable(str(result)))
 
 
-def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
-    """Return a command's parser and the names of its positional arguments.
+def prepare_streams() -> None:
+    """Print escapes for letters that the output cannot hold, and read file names as UTF-8 in any locale.
 
-    Keyword-only parameters of the function are options, the others are positional.
+    The code page of a Windows pipe and some locales lack letters, which would otherwise end a command after its work.
+    Names in UTF-8, such as café.jpg, are not text in an ASCII locale and other text in one of Latin-1: neither matches
+    lists, class names and folders of runs that were written elsewhere. So the process is replaced by the same command
+    in UTF-8 mode, which newer versions of Python use by themselves.
     """
-    from jsonargparse import ArgumentParser
-
-    class Parser(ArgumentParser):
-        def error(self, message: str, ex: Exception | None = None) -> Any:
-            said = explain_mistake(message, options)
-            if name == "sweep" and said.startswith("unknown option") and not said.endswith("?"):
-                said += ": options of finetune go into the YAML file EXPERIMENT, under base"
-            end = "" if said.endswith("?") else ";"
-            raise UserError(f"{said}{end} robustvit {name} --help lists the options")
-
-        def format_help(self, *_: object) -> str:
-            return help_text(name, function)
-
-    options = options_of(function)
-    positional = [option.name for option in options if option.positional]
-    # Allow abbreviations, as argparse does; jsonargparse warns unless told.
-    parser = Parser(prog=f"robustvit {name}", allow_abbrev=True)
-    parser.add_argument("--config", action="config")
-    # For configuration files that contain json: true; --print_config never writes it.
-    parser.add_argument(_JSON, action="store_true", default=argparse.SUPPRESS)
-    add_arguments(parser, options)
-    kinds = {option.name: option.type for option in options}
-    for old, new in former_spellings(function).renamed.items():  # for configuration files, too; no help shows them
-        parser.add_argument(f"--{old}", type=kinds[new], default=argparse.SUPPRESS)
-    return parser, positional
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    foreign = os.name == "posix" and codecs.lookup(sys.getfilesystemencoding()).name != "utf-8"
+    if foreign and not sys.flags.utf8_mode and len(sys.orig_argv) > 1:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 if __name__ == "__main__":

@@ -43,11 +43,7 @@ class Check:
 
 
 def self_test(device: torch.device) -> list[Check]:
-    """Test the embedded model on embedded scenes, on one device; uses no network and only temporary files.
-
-    Returns:
-        The checks in order, up to the first that failed.
-    """
+    """Test the embedded model on embedded scenes, without network; return the checks up to the first that failed."""
     bench = _Bench(device)
     checks: list[Check] = []
     for name, work in (
@@ -86,7 +82,7 @@ class _Bench:
         with torch.inference_mode():
             logits = self.model(self.images)
         right = int((logits.argmax(dim=1) == self.labels).sum())
-        # It classifies 996 of 1,000 such scenes correctly; with half of them wrong, the computation is broken.
+        # It classifies 996 of 1,000 such scenes correctly; if half are wrong, the computation is broken.
         return bool(torch.isfinite(logits).all()) and 2 * right > _SCENES, f"{right} of {_SCENES} scenes right"
 
     def explains(self) -> tuple[bool, str]:
