@@ -17,7 +17,7 @@ from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Classifier
 from robustvit.models.options import ShownModels
 from robustvit.models.save import save_model
-from robustvit.webapp.app import _load
+from robustvit.webapp.shown_models import load_shown
 
 WAY = "it is not there any more: put it back (relative names count from the folder that finetune was called in)"
 
@@ -73,7 +73,7 @@ def test_commands_that_can_do_without_it(place, monkeypatch, capsys):
 
 def test_the_app_shows_the_robust_model_alone_and_says_why(place, capsys):
     with ExitStack() as stack:
-        shown = _load(stack, ShownModels(model=str(place / "run")))
+        shown = load_shown(stack, ShownModels(model=str(place / "run")))
     assert list(shown.models) == ["Model"]
     assert "start the app with `--baseline FOLDER`" in shown.intro
     assert str(place) not in shown.intro, "visitors learn no path of this machine"

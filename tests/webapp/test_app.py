@@ -25,15 +25,15 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.data.datasets import evaluation_transform
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
-from robustvit.webapp import app as application
 from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.app import start_app
 from robustvit.webapp.audit_tab import AuditJobs, find_folders
 from robustvit.webapp.examples import write_examples
-from robustvit.webapp.limits import LimitedRequests, Limits, read_limited
+from robustvit.webapp.limits import Limits, read_limited
 from robustvit.webapp.memory import Recent, Results, StoredFiles
-from robustvit.webapp.own_page import OwnPageOnly
+from robustvit.webapp.middleware import LimitedRequests, OwnPageOnly
 from robustvit.webapp.prediction import Explorer
+from robustvit.webapp.shown_models import backbone_options
 
 
 @pytest.fixture(scope="module")
@@ -386,10 +386,10 @@ def test_objects_are_found_by_the_baseline_in_audits_too(tmp_path):
     """As in the tab of single photos: a model that was guided with masks should not judge itself by its own."""
     run = RunFolder(tmp_path / "run")
     run.start({"model": None, "recipe": "deit-s", "checkpoint": "mine.pth"})
-    found = application._backbone_options(str(run.path), "original", None)
+    found = backbone_options(str(run.path), "original", None)
     assert found == {"mask_model": "deit-s", "mask_checkpoint": "mine.pth"}
-    assert application._backbone_options("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
-    assert application._backbone_options("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}
+    assert backbone_options("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
+    assert backbone_options("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}
 
 
 def test_dicom_has_the_limit_of_pixels_of_all_photos(explorer, tmp_path):

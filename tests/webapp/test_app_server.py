@@ -28,8 +28,8 @@ from helpers.app_server import EMBEDDED, as_photo, call, other_model, running, u
 from helpers.run_server import PATIENCE
 from robustvit.data.embedded.scenes import make_scene
 from robustvit.models.load import load_model
-from robustvit.webapp.markup import answers_html
 from robustvit.webapp.prediction import Explorer, ModelAnswer, Picture
+from robustvit.webapp.rendering import answers_html
 
 pytestmark = pytest.mark.app
 

@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from robustvit.common.errors import UserError
+from robustvit.common.pictures import fit_side
 from robustvit.data.trained_photos import SAYS_LITTLE, UNKNOWN, TrainedPhotos
 from robustvit.masks.sources.tokencut import TokenCut
 from robustvit.models.classifier import Classifier
 from robustvit.webapp.examples import Example
 from robustvit.webapp.limits import read_limited
-from robustvit.webapp.markup import answers_html
 from robustvit.webapp.memory import Recent, Results
-from robustvit.webapp.panel import write_panel
 from robustvit.webapp.prediction import Explorer, Inputs, ModelAnswer, Picture
+from robustvit.webapp.rendering import answers_html, write_panel
 from robustvit.webapp.swapped import (
-    background_inputs,
     background_photo,
     find_mask,
     read_drawing,
@@ -37,12 +35,8 @@ _NO_PHOTO = "<p>Choose a photo above, or an example.</p>"
 class Actions:
     """Everything that a visitor can do with a photo.
 
-    Args:
-        explorer: the models.
-        examples: example photos.
-        results: folder for files to download.
-        mask_model: backbone for TokenCut, which is not offered if it does not support it.
-        trained: photos that the models were trained on, if known.
+    ``mask_model``: backbone for TokenCut, which is not offered if the model does not support it. ``trained``: photos
+    that the models were trained on, if known.
     """
 
     OWN, FOUND = "the example's mask", "found by TokenCut"
@@ -105,20 +99,12 @@ class Actions:
         if picture is None:
             return usual, None, False, ""
         source = usual if self._own_mask(picture.digest) is None else self.OWN
-        drawn_on = picture.photo
-        scale = side / max(drawn_on.size)
-        size = (max(1, round(drawn_on.width * scale)), max(1, round(drawn_on.height * scale)))
-        return source, drawn_on.resize(size, Image.Resampling.BICUBIC), False, ""
+        return source, fit_side(picture.photo, side), False, ""
 
     def swap(self, photo: str | None, target: int, method: str, opacity: float, *how: Choice) -> tuple[str, bool]:
-        """Return the models' answers to the object on another background as HTML.
+        """Return the models' answers to the object on another background as HTML; see ``show``.
 
-        Args:
-            photo: see ``show``, also for target, method and opacity.
-            target: class to explain.
-            method: relevance method.
-            opacity: opacity in percent.
-            how: source of the mask, drawing, mask file, background, background photo.
+        ``how``: source of the mask, drawing, mask file, background, background photo.
         """
         before, after, mask = self._swap_photo(photo, target, method, *how)
         where = " on another background"
@@ -130,23 +116,24 @@ class Actions:
 
     def panel(self, photo: str | None, target: int, method: str, opacity: float, made: bool, *how: Choice) -> str:
         """Write a panel of the photo, and of the swap if one was ``made``; returns the PNG file."""
-        if photo is None:
-            raise UserError("expected a photo: choose one, or an example")
         if made:
             before, after, _ = self._swap_photo(photo, target, method, *how)
             rows = [("photo", before), ("other background", after)]
         else:
-            rows = [("photo", self.explorer.explain(self.explorer.read(photo).inputs, _class(target), method))]
+            rows = [("photo", self.explorer.explain(self._read(photo).inputs, _class(target), method))]
         path = self.results.new_path("robustvit-panel.png")
         write_panel(rows, _share(opacity), path)
         return str(path)
 
+    def _read(self, photo: str | None) -> Picture:
+        if photo is None:
+            raise UserError("expected a photo: choose one, or an example")
+        return self.explorer.read(photo)
+
     def _swap_photo(
         self, photo: str | None, target: int, method: str, *how: Choice
     ) -> tuple[list[ModelAnswer], list[ModelAnswer], Tensor]:
-        if photo is None:
-            raise UserError("expected a photo: choose one, or an example")
-        picture = self.explorer.read(photo)
+        picture = self._read(photo)
         source, drawing, mask_file, background, own_background = how
         mask = self._mask(picture, source, drawing, mask_file)
         inputs, masks = swapped_inputs(picture, mask, self._background(background, own_background))
@@ -174,11 +161,10 @@ class Actions:
 
     def _background(self, name: str, own: str | None) -> Inputs:
         if name != OWN_PHOTO:
-            return background_inputs(background_photo(name), self.explorer.preprocessings)
+            return self.explorer.prepare(background_photo(name))
         if own is None:
             raise UserError("expected a background photo: choose a file, or a background from the list")
-        photo = read_limited(own, self.explorer.limits, self.explorer.pixels)
-        return background_inputs(photo, self.explorer.preprocessings)
+        return self.explorer.prepare(read_limited(own, self.explorer.limits, self.explorer.pixels))
 
 
 def _class(target: int) -> int | None:

@@ -5,26 +5,22 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
-from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import RunningOptions, ServingOptions
-from robustvit.common.options import Device
-from robustvit.models.options import ComparedModels, ShownModels
+from robustvit.models.options import ShownModels
 
 if TYPE_CHECKING:
-    from robustvit.common.run_folder import RunFolder
-    from robustvit.data.trained_photos import TrainedPhotos
+    from gradio import Blocks
+
     from robustvit.models.classifier import Classifier
+    from robustvit.webapp.limits import Limits
     from robustvit.webapp.serving import Server
-
-_DEMO = "runs/demo/run"
-
+    from robustvit.webapp.shown_models import LoadedModels
 
 _takes_options = command(
     first=("model", "baseline", "checkpoint", "serving"),
@@ -61,7 +57,7 @@ def app(
 
     server = start_app(**settings_of(app, models, serving, running, mask_model=mask_model))
     try:
-        from robustvit.webapp.own_page import is_loopback
+        from robustvit.webapp.middleware import is_loopback
 
         print(f"open {server.url} in a browser; stop with Ctrl-C", flush=True)
         if server.share_url:
@@ -86,16 +82,6 @@ def _wait() -> None:
         return
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """The models to show, and the options for an audit in another process."""
-
-    models: dict[str, Classifier]
-    intro: str
-    audit: dict[str, Any]
-    trained: TrainedPhotos
-
-
 @_takes_options
 def start_app(
     *, models: ShownModels, mask_model: str | None = None, serving: ServingOptions, running: RunningOptions
@@ -103,23 +89,26 @@ def start_app(
     """Start the app in threads of this process and return; options as for ``app``."""
     if find_spec("gradio") is None:
         raise UserError("the app needs Gradio, which is not installed: pip install 'robustvit[app]'")
-    device, host, port = running.device, serving.host, serving.port
-    if port is not None and not 0 < port < 65536:
-        raise UserError(f"expected --port from 1 to 65535, got {port}")
+    if serving.port is not None and not 0 < serving.port < 65536:
+        raise UserError(f"expected --port from 1 to 65535, got {serving.port}")
     credentials = _credentials(serving.auth)
     with ExitStack() as stack:
+        from robustvit.webapp.limits import Limits
         from robustvit.webapp.serving import free_port, prepare_folder, start
+        from robustvit.webapp.shown_models import load_shown
 
-        free_port(host, port)  # before models are loaded
-        shown = _load(stack, models)
-        shown.audit["device"] = device
-        finder = _backbone(mask_model)
+        free_port(serving.host, serving.port)  # before models are loaded
+        shown, finder = load_shown(stack, models), None
+        shown.audit["device"] = running.device
         if mask_model is not None:
+            from robustvit.models.load import load_model
+
+            finder = load_model(mask_model, head="none")
             shown.audit.update(mask_model=mask_model, mask_checkpoint=None, mask_feature=None, mask_centre=None)
-        folder = prepare_folder()
-        blocks, pages = _build(shown, finder, folder, device)
+        folder, limits = prepare_folder(), Limits()
+        blocks = _build(shown, finder, folder, limits)
         # Audits load the embedded model's files, so they must exist as long as the server runs.
-        server = start(blocks, folder, **pages, serving=serving, auth=credentials)
+        server = start(blocks, folder, limits, serving=serving, auth=credentials)
         server.keep_open(stack.pop_all())
         return server
 
@@ -133,125 +122,20 @@ def _credentials(auth: str | None) -> tuple[str, str] | None:
     return name, password
 
 
-def _build(shown: _Shown, finder: Classifier | None, folder: Path, device: Device) -> tuple[Any, dict[str, Any]]:
+def _build(shown: LoadedModels, finder: Classifier | None, folder: Path, limits: Limits) -> Blocks:
+    """Build the pages; ``finder`` is the backbone for TokenCut, the first model by default."""
     from robustvit.common.devices import make_accelerator
     from robustvit.webapp.actions import Actions
     from robustvit.webapp.audit_tab import AuditJobs
     from robustvit.webapp.examples import write_examples
     from robustvit.webapp.layout import build
-    from robustvit.webapp.limits import Limits
-    from robustvit.webapp.markup import SCRIPT, STYLE
     from robustvit.webapp.memory import Results
     from robustvit.webapp.prediction import Explorer
 
-    limits, place = Limits(), make_accelerator(device=device).device
-    explorer = Explorer({title: one.to(place) for title, one in shown.models.items()}, limits)
+    place = make_accelerator(device=shown.audit["device"]).device
+    explorer = Explorer({title: model.to(place) for title, model in shown.models.items()}, limits)
     examples = write_examples(folder / "examples", explorer.class_names)
     finder = (finder or next(iter(shown.models.values()))).to(place)
     results = Results(folder / "results")
     actions = Actions(explorer, examples, results, finder, shown.trained)
-    pages = {"limits": limits, "style": STYLE, "script": SCRIPT}
-    return build(actions, AuditJobs(shown.audit, folder, results, limits), shown.intro), pages
-
-
-def _load(stack: ExitStack, given: ShownModels) -> _Shown:
-    from robustvit.common.progress import warn
-    from robustvit.common.run_folder import RunFolder
-    from robustvit.data.trained_photos import photos_behind
-    from robustvit.models.baseline import load_baseline
-    from robustvit.models.load import load_given
-
-    baseline, checkpoint = given.baseline, given.checkpoint
-    model, intro = _choose_model(stack, given)
-    shipped = bool(intro)
-    run = RunFolder(model) if RunFolder(model).is_run else None
-    if run is not None and baseline is None:
-        baseline = "original"
-    models = ComparedModels(
-        model=model,
-        baseline=baseline,
-        checkpoint=checkpoint,
-        normalization=given.normalization or "model",
-        class_names=given.class_names,
-    )
-    classifier = load_given(models)
-    try:
-        other = load_baseline(models, classifier)
-    except UserError as error:
-        if run is None or baseline != "original":
-            raise
-        warn(f"the original model is not shown: {error}")
-        intro += "The original model is not shown: start the app with `--baseline FOLDER` to see it. "
-        baseline = other = None
-    titles = ("Original model", _title(run)) if baseline == "original" else ("Baseline", "Model")
-    shown = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
-    settings: dict[str, Any] = {
-        "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": models.normalization,
-        "class_names": models.class_names, **_backbone_options(model, baseline, checkpoint),
-    }  # fmt: skip
-    if shipped:  # small supervised models separate objects in centred tokens
-        settings |= {"mask_feature": "tokens", "mask_centre": True}
-    trained = photos_behind(model, baseline, checkpoint)
-    return _Shown(shown, intro + _names(model, baseline, run), settings, trained)
-
-
-def _choose_model(stack: ExitStack, given: ShownModels) -> tuple[str, str]:
-    """Return the model to show, and a sentence on it if none was named: the demo's run, or the shipped model."""
-    from robustvit.common.run_folder import RunFolder
-
-    if given.model is not None:
-        return given.model, ""
-    if given.checkpoint is not None:
-        raise UserError("--checkpoint needs --model: name the model that the weights are for")
-    if RunFolder(_DEMO).verdict.is_file():
-        return _DEMO, "The demo run. "
-    embedded = stack.enter_context(as_file(files("robustvit.data.embedded") / "model"))
-    return f"local-dir:{embedded}", (
-        "The small model that comes with the package: it classifies ten symbols, and has learned to look at the "
-        "texture behind them. `robustvit demo` makes a robust version of it, which is then shown next to it. "
-    )
-
-
-def _title(run: RunFolder | None) -> str:
-    """Return the title of a run's model: robust only if its verdict says so."""
-    from robustvit.common.verdict import read_verdict
-
-    return read_verdict(run.verdict).title if run is not None and run.verdict.is_file() else "Guided model"
-
-
-def _backbone_options(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:
-    """Return the backbone for TokenCut in an audit without masks: the baseline, or else the model."""
-    from robustvit.common.run_folder import RunFolder
-
-    if baseline != "original":
-        return {"mask_model": baseline or model, "mask_checkpoint": None if baseline else checkpoint}
-    config = RunFolder(model).config()
-    return {"mask_model": config["model"] or config["recipe"], "mask_checkpoint": config["checkpoint"]}
-
-
-def _names(model: str, baseline: str | None, run: RunFolder | None) -> str:
-    """Return the names of the models, and the verdict of a run, as Markdown."""
-    from robustvit.common.verdict import read_verdict
-
-    words = (
-        []
-        if Path(model.removeprefix("local-dir:")).is_absolute() and baseline is None
-        else [_format_name("Model", model)]
-    )
-    if baseline not in (None, "original"):
-        words.append(_format_name("Baseline", str(baseline)))
-    if run is not None and run.verdict.is_file():
-        words.append(f"Verdict of its run: {read_verdict(run.verdict).sentence}")
-    return " ".join(words)
-
-
-def _format_name(title: str, source: str) -> str:
-    """Return a model's name for visitors: only the last part of a folder."""
-    path = Path(source.removeprefix("local-dir:"))
-    return f"{title}: `{path.name if path.is_absolute() else source}`."
-
-
-def _backbone(name: str | None) -> Classifier | None:
-    from robustvit.models.load import load_model
-
-    return None if name is None else load_model(name, head="none")
+    return build(actions, AuditJobs(shown.audit, folder, results, limits), shown.intro)

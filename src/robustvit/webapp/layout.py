@@ -6,14 +6,13 @@ import html
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import gradio as gr
 
 from robustvit.common.errors import UserError
 from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs
-from robustvit.webapp.failures import Page
 from robustvit.webapp.swapped import OFFERED
 
 if TYPE_CHECKING:
@@ -33,13 +32,7 @@ _METHODS = {
 
 
 def build(actions: Actions, jobs: AuditJobs, intro: str) -> gr.Blocks:
-    """Build the pages.
-
-    Args:
-        actions: actions on photos.
-        jobs: audits of zipped folders.
-        intro: Markdown about the models.
-    """
+    """Build the pages; ``intro`` is Markdown about the models."""
     with Page(title="RobustViT: where does the model look?", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# Where does the model look?\n\n{intro}")
         with gr.Tab("One photo"):
@@ -50,36 +43,49 @@ def build(actions: Actions, jobs: AuditJobs, intro: str) -> gr.Blocks:
     return page
 
 
-def readable(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Show the message of a ``UserError`` on the page; other errors give no details."""
+class Page(gr.Blocks):
+    """Pages of Gradio that refuse values which they cannot have sent, without a traceback in the log."""
+
+    async def preprocess_data(self, *arguments: Any, **options: Any) -> Any:
+        """Check and convert the values of a request."""
+        try:
+            return await super().preprocess_data(*arguments, **options)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            words = "the request holds a value that the page cannot send: reload the page"
+            raise gr.Error(words, print_exception=False) from error
+
+
+def raise_problem(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Raise the message of a ``UserError`` as Gradio's error, which the page shows; others give no details."""
 
     @wraps(function)
-    def shown(*arguments: object) -> Result:
+    def call(*arguments: object) -> Result:
         try:
             return function(*arguments)
         except UserError as error:
             raise gr.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from error
 
-    return shown
+    return call
 
 
-def in_place(function: Callable[..., object], *further: object) -> Callable[..., object]:
+def show_problem(function: Callable[..., object], *further: object) -> Callable[..., object]:
     """Show the message of a ``UserError`` instead of the answer, so that no older answer stays.
 
-    Args:
-        function: returns HTML, or a tuple that begins with it.
-        further: rest of the tuple after the message.
+    ``function`` returns HTML, or a tuple that begins with it; ``further`` is the rest of the tuple after the message.
     """
 
     @wraps(function)
-    def shown(*arguments: object) -> object:
+    def call(*arguments: object) -> object:
         try:
             return function(*arguments)
         except UserError as error:
             words = f'<p class="rv-problem" role="alert">{html.escape(str(error))}</p>'
             return (words, *further) if further else words
 
-    return shown
+    return call
 
 
 def _file_input(label: str, **options: Any) -> gr.Image:
@@ -97,6 +103,34 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
     with gr.Row():
         photo = _file_input("Photo", value=str(actions.examples[0].file), height=300, elem_id="rv-photo")
         example = gr.Radio(names, value=names[0], label="Or choose an example", min_width=280, elem_id="rv-example")
+    controls = _explanation_controls(actions)
+    gr.Markdown("## Answers")
+    answers = gr.HTML(elem_id="rv-answers")
+    shown = [photo, *controls]
+    swap = _swap_section(actions, shown)
+    source, editor, *_ = swap.inputs
+    everything = [*shown, swap.made, *swap.inputs]
+    _panel_button(actions, everything)
+
+    show: dict[str, Any] = {"fn": show_problem(actions.show), "inputs": shown, "outputs": answers, **_MODELS}
+    again: dict[str, Any] = {
+        "fn": show_problem(actions.swap_again), "inputs": everything, "outputs": swap.result,
+        "api_visibility": "private", **_MODELS,
+    }  # fmt: skip
+    fresh: dict[str, Any] = {
+        "fn": lambda path: actions.open_photo(path, _DRAW), "inputs": photo,
+        "outputs": [source, editor, swap.made, swap.result], "api_visibility": "private", **_MODELS,
+    }  # fmt: skip
+    gr.on([page.load, photo.change], **show, api_name="explain")
+    gr.on([page.load, photo.change], **fresh)
+    gr.on([control.change for control in controls], **show, api_visibility="private",
+          trigger_mode="always_last", show_progress="minimal").then(**again)  # fmt: skip
+    example.input(actions.example_file, example, photo, api_visibility="private", queue=False)
+    photo.upload(lambda: None, None, example, api_visibility="private", queue=False)
+
+
+def _explanation_controls(actions: Actions) -> list[Any]:
+    """Build the inputs for the class to explain, the method and the opacity."""
     with gr.Row():
         target = gr.Dropdown(
             [("the predicted class", -1), *((name, index) for index, name in enumerate(actions.class_names))],
@@ -109,79 +143,51 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
         opacity = gr.Slider(
             0, 100, value=55, step=5, label="Opacity of the relevance, %", min_width=240, elem_id="rv-opacity"
         )
-    gr.Markdown("## Answers")
-    answers = gr.HTML(elem_id="rv-answers")
-    shown = [photo, target, method, opacity]
-    swap = _swap_section(actions, shown)
-    _panel_button(actions, [*shown, swap.made, *swap.inputs])
-
-    show: dict[str, Any] = {"fn": in_place(actions.show), "inputs": shown, "outputs": answers, **_MODELS}
-    again: dict[str, Any] = {
-        "fn": in_place(actions.swap_again), "inputs": [*shown, swap.made, *swap.inputs], "outputs": swap.result,
-        "api_visibility": "private", **_MODELS,
-    }  # fmt: skip
-    fresh: dict[str, Any] = {
-        "fn": lambda path: actions.open_photo(path, _DRAW), "inputs": photo,
-        "outputs": [swap.source, swap.editor, swap.made, swap.result], "api_visibility": "private", **_MODELS,
-    }  # fmt: skip
-    gr.on([page.load, photo.change], **show, api_name="explain")
-    gr.on([page.load, photo.change], **fresh)
-    gr.on([target.change, method.change, opacity.change], **show, api_visibility="private",
-          trigger_mode="always_last", show_progress="minimal").then(**again)  # fmt: skip
-    example.input(actions.example_file, example, photo, api_visibility="private", queue=False)
-    photo.upload(lambda: None, None, example, api_visibility="private", queue=False)
+    return [target, method, opacity]
 
 
-class _Swap:
-    """Components of the swap section that other sections need."""
+class _Swap(NamedTuple):
+    """Components of the swap section that other sections need; the inputs begin with mask source and drawing."""
 
-    source: gr.Radio
-    editor: gr.ImageEditor
-    made: gr.State
-    result: gr.HTML
     inputs: list[Any]
+    result: gr.HTML
+    made: gr.State
 
 
 def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
-    swap = _Swap()
     gr.Markdown("## Another background\n\nCut out the object with a mask, and put it on another background.")
+    inputs = _swap_inputs(actions)
+    button = gr.Button("Swap the background", variant="primary", elem_id="rv-swap")
+    swap = _Swap(inputs, gr.HTML(elem_id="rv-swapped"), gr.State(False))
+    outputs: list[Any] = [swap.result, swap.made]
+    button.click(show_problem(actions.swap, False), [*shown, *inputs], outputs, api_visibility="private", **_MODELS)
+    return swap
+
+
+def _swap_inputs(actions: Actions) -> list[Any]:
+    """Build the inputs for mask and background; a drawing and files are shown when they are chosen."""
     with gr.Row():
-        swap.source = gr.Radio(
+        source = gr.Radio(
             actions.mask_sources, value=actions.mask_sources[0], label="Mask", min_width=280, elem_id="rv-mask"
         )
         background = gr.Dropdown(
-            [*OFFERED, OWN_PHOTO],
-            value=OFFERED[2],
-            label="Background",
-            min_width=280,
-            elem_id="rv-background",
+            [*OFFERED, OWN_PHOTO], value=OFFERED[2], label="Background", min_width=280, elem_id="rv-background"
         )
     with gr.Column(visible=False) as drawing:
-        swap.editor = _brush()
+        editor = _brush()
     with gr.Column(visible=False) as mask_place:
         mask_file = _file_input("Mask file: white on the object", height=220, elem_id="rv-mask-file")
     with gr.Column(visible=False) as background_place:
         own_background = _file_input("Background photo", height=220, elem_id="rv-own-background")
-    button = gr.Button("Swap the background", variant="primary", elem_id="rv-swap")
-    swap.result = gr.HTML(elem_id="rv-swapped")
-    swap.made = gr.State(False)
-    swap.inputs = [swap.source, swap.editor, mask_file, background, own_background]
-    swap.source.change(
+    source.change(
         lambda source: [gr.update(visible=source == actions.DRAWN), gr.update(visible=source == actions.FILE)],
-        swap.source, [drawing, mask_place], api_visibility="private", queue=False,
+        source, [drawing, mask_place], api_visibility="private", queue=False,
     )  # fmt: skip
     background.change(
         lambda name: gr.update(visible=name == OWN_PHOTO), background, background_place, api_visibility="private",
         queue=False,
     )  # fmt: skip
-    button.click(
-        in_place(actions.swap, False),
-        [*shown, *swap.inputs],
-        [swap.result, swap.made],
-        api_visibility="private",
-        **_MODELS,
-    )
-    return swap
+    return [source, editor, mask_file, background, own_background]
 
 
 def _brush() -> gr.ImageEditor:
@@ -209,7 +215,7 @@ def _panel_button(actions: Actions, inputs: list[Any]) -> None:
     gr.Markdown("## Download")
     button = gr.Button("Download the panel (PNG)", elem_id="rv-panel")
     file = gr.DownloadButton("Panel", visible="hidden", elem_id="rv-panel-file")
-    made = button.click(readable(actions.panel), inputs, file, api_visibility="private", **_MODELS)
+    made = button.click(raise_problem(actions.panel), inputs, file, api_visibility="private", **_MODELS)
     made.success(None, None, None, js=_SAVE, api_visibility="private")
 
 
@@ -227,7 +233,6 @@ def _audit_tab(jobs: AuditJobs) -> None:
         return words, gr.update(value=str(Path(file)), visible=True)
 
     button.click(
-        in_place(run, gr.update(visible=False)), archive, [result, page], concurrency_limit=1, concurrency_id="audits",
-        api_name="audit",
-        show_progress_on=[result],
+        show_problem(run, gr.update(visible=False)), archive, [result, page], api_name="audit",
+        concurrency_limit=1, concurrency_id="audits", show_progress_on=[result],
     )  # fmt: skip

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from robustvit.common.files import folder_bytes
 
 Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """A thread-safe cache that drops the least recently used value.
-
-    Args:
-        most: number of values to keep.
-    """
+    """A thread-safe cache of at most ``most`` values, which drops the least recently used one."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -53,12 +50,7 @@ class Recent(Generic[Value]):
 
 
 class Results:
-    """Paths for result files, each in a new folder; the oldest folder is removed when there are too many.
-
-    Args:
-        folder: parent folder.
-        most: number of folders to keep.
-    """
+    """Paths for result files, each in a new folder; the oldest folder is removed when there are more than ``most``."""
 
     def __init__(self, folder: str | Path, most: int = 50) -> None:
         self.folder, self.most = Path(folder), most
@@ -76,12 +68,7 @@ class Results:
 
 
 class StoredFiles:
-    """The files that visitors uploaded, and the room that is left for more.
-
-    Args:
-        folder: where they are.
-        most: their bytes together.
-    """
+    """The files that visitors uploaded to a folder, of at most ``most`` bytes together."""
 
     def __init__(self, folder: Path, most: int) -> None:
         self.folder, self.most = folder, most
@@ -90,17 +77,9 @@ class StoredFiles:
     @contextmanager
     def room_for(self, size: int) -> Iterator[bool]:
         """Hold room for a file while it arrives; whether there is room."""
-        fits = self._coming + size + self._used() <= self.most
+        fits = self._coming + size + folder_bytes(self.folder) <= self.most
         self._coming += size * fits
         try:
             yield fits
         finally:
             self._coming -= size * fits
-
-    def _used(self) -> int:
-        total = 0
-        for parent, _, names in os.walk(self.folder):
-            for name in names:
-                with suppress(OSError):  # it was just removed
-                    total += os.stat(os.path.join(parent, name)).st_size
-        return total

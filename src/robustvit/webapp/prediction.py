@@ -81,7 +81,7 @@ class Explorer:
 
     def __init__(self, models: Mapping[str, Classifier], limits: Limits | None = None) -> None:
         self.models, self.limits = dict(models), limits or Limits()
-        self._lock, self._reading = threading.Lock(), threading.Semaphore(2)
+        self.lock, self._reading = threading.Lock(), threading.Semaphore(2)
         self._pictures: Recent[Picture] = Recent(_PICTURES)
         self._answers: Recent[ModelAnswer] = Recent(_ANSWERS)
         if len({one.num_classes for one in self.models.values()}) > 1:
@@ -108,11 +108,6 @@ class Explorer:
         return [first.name_of(index) for index in range(first.num_classes)]
 
     @property
-    def preprocessings(self) -> list[Preprocessing]:
-        """The different preprocessings of the models."""
-        return list(dict.fromkeys(one.preprocessing for one in self.models.values()))
-
-    @property
     def pixels(self) -> Pixels:
         """How photos are read: as the first of the models that recorded it was finetuned."""
         recorded = (one.pixels for one in self.models.values() if one.pixels != PixelOptions())
@@ -127,18 +122,19 @@ class Explorer:
             return known
         with self._reading:
             full = read_limited(path, self.limits, self.pixels)
-            inputs = {one: as_input(full, one) for one in self.preprocessings}
+            inputs = self.prepare(full)
             full.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             return self._pictures.keep(digest, Picture(digest, full, inputs))
 
-    def explain(self, inputs: Inputs, target: int | None = None, method: str = "gae") -> list[ModelAnswer]:
-        """Return the answer of every model.
+    def prepare(self, photo: Image.Image) -> Inputs:
+        """Preprocess a photo for each model without normalization."""
+        return {
+            one: evaluation_transform(one)(photo).as_subclass(Tensor).contiguous()
+            for one in dict.fromkeys(model.preprocessing for model in self.models.values())
+        }
 
-        Args:
-            inputs: images as in a ``Picture``.
-            target: class to explain; default: the prediction of each model.
-            method: relevance method.
-        """
+    def explain(self, inputs: Inputs, target: int | None = None, method: str = "gae") -> list[ModelAnswer]:
+        """Return the answer of every model; ``target`` is the class to explain, by default each model's prediction."""
         expect_one_of("the relevance method", method, self.methods)
         if target is not None and not 0 <= target < len(self.class_names):
             raise UserError(f"expected a class from 0 to {len(self.class_names) - 1}, got {target}")
@@ -146,7 +142,7 @@ class Explorer:
 
     def _answer(self, title: str, image: Tensor, target: int | None, method: str) -> ModelAnswer:
         key = (title, target, method, tuple(image.shape), hashlib.sha256(image.numpy().tobytes()).hexdigest())
-        with self._lock:
+        with self.lock:
             return self._answers.get_or_make(key, lambda: self._predict(title, image, target, method))
 
     def _predict(self, title: str, image: Tensor, target: int | None, method: str) -> ModelAnswer:
@@ -160,12 +156,3 @@ class Explorer:
             heat = relevance(model, batch, wanted, method=method)[0].cpu()
         top = tuple((model.name_of(int(index)), float(value)) for value, index in zip(*best, strict=True))
         return ModelAnswer(title, top, model.name_of(explained), float(probabilities[explained]), image, heat)
-
-    def exclusively(self) -> threading.Lock:
-        """Return the lock to hold while running a model."""
-        return self._lock
-
-
-def as_input(photo: Image.Image, preprocessing: Preprocessing) -> Tensor:
-    """Preprocess a photo without normalization: ``(3, H, W)`` in [0, 1]."""
-    return evaluation_transform(preprocessing)(photo).as_subclass(Tensor).contiguous()

@@ -13,20 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ServingOptions
-from robustvit.webapp.limits import LimitedRequests, Limits
+from robustvit.webapp.limits import Limits
 from robustvit.webapp.memory import StoredFiles
-from robustvit.webapp.own_page import OwnPageOnly, is_loopback
+from robustvit.webapp.middleware import LimitedRequests, OwnPageOnly, PlainFailures, is_loopback
+from robustvit.webapp.rendering import SCRIPT, STYLE
 
 if TYPE_CHECKING:
     from gradio import Blocks
     from gradio.themes import Base
 
-FIRST_PORT, PORTS = 7860, 100
+_PORTS = range(7860, 7960)
+_LAUNCH: dict[str, Any] = {  # how Gradio serves these pages, whatever is asked
+    "prevent_thread_lock": True, "quiet": True, "show_error": False, "footer_links": [], "state_session_capacity": 1000,
+    "enable_monitoring": False, "ssr_mode": False, "mcp_server": False, "pwa": False,
+}  # fmt: skip
 
 
 def free_port(host: str, port: int | None) -> int:
     """Return the given port if free, or else the first free one from 7860."""
-    for one in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + PORTS):
+    for one in _PORTS if port is None else [port]:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,7 +44,7 @@ def free_port(host: str, port: int | None) -> int:
                     f"cannot listen on {host} port {one} ({error}): choose another --host or --port"
                 ) from error
             return one
-    raise UserError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all taken: choose a free one with --port")
+    raise UserError(f"ports {_PORTS[0]} to {_PORTS[-1]} are all taken: choose a free one with --port")
 
 
 def prepare_folder() -> Path:
@@ -81,29 +86,13 @@ class Server:
 
 
 def start(
-    blocks: Blocks,
-    folder: Path,
-    limits: Limits,
-    *,
-    serving: ServingOptions,
-    style: str = "",
-    script: str = "",
-    auth: tuple[str, str] | None = None,
+    blocks: Blocks, folder: Path, limits: Limits, *, serving: ServingOptions, auth: tuple[str, str] | None = None
 ) -> Server:
     """Serve pages in threads of this process, and return.
 
-    Args:
-        blocks: pages.
-        folder: folder from ``prepare_folder``.
-        limits: limits on requests.
-        serving: address; see ``app``.
-        style: CSS.
-        script: JavaScript function to run when a page is loaded.
-        auth: name and password that visitors must enter.
+    ``folder`` is from ``prepare_folder``; ``auth`` is the name and password that visitors must enter.
     """
     from starlette.middleware import Middleware
-
-    from robustvit.webapp.failures import PlainFailures
 
     stored = StoredFiles(folder / "files", limits.stored_bytes)
     middleware = [Middleware(LimitedRequests, limits=limits, stored=stored), Middleware(PlainFailures)]
@@ -114,21 +103,13 @@ def start(
         server_port=free_port(serving.host, serving.port),
         share=serving.share,
         auth=auth,
-        prevent_thread_lock=True,
-        quiet=True,
-        show_error=False,
-        footer_links=[],
         allowed_paths=[str(folder / "files")],
         max_file_size=limits.archive_bytes,
-        state_session_capacity=1000,
-        enable_monitoring=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
         app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None},
         theme=_make_theme(),
-        css=style,
-        js=script or None,
+        css=STYLE,
+        js=SCRIPT,
+        **_LAUNCH,
     )
     return Server(str(blocks.local_url), share_url, folder, blocks)
 

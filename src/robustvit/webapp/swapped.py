@@ -18,8 +18,8 @@ from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.swaps import paste
 from robustvit.masks.sources.tokencut import TokenCut
 from robustvit.models.classifier import Preprocessing
-from robustvit.webapp.limits import Limits, check_image
-from robustvit.webapp.prediction import Explorer, Inputs, Picture, as_input
+from robustvit.webapp.limits import Limits, check_image, hide_folder
+from robustvit.webapp.prediction import Explorer, Inputs, Picture
 
 GREY = "plain grey"
 OFFERED = (GREY, *TEXTURES)
@@ -30,11 +30,9 @@ def read_mask_file(path: str | Path, photo: Image.Image, limits: Limits) -> np.n
     """Read a mask file for a photo: ``(H, W)`` float32 in [0, 1], resized to the photo."""
     check_image(path, limits)
     name = Path(path).name
-    try:
+    with hide_folder(path):
         mask = read_mask(path)
         check_mask(mask, name)
-    except UserError as error:
-        raise UserError(str(error).replace(str(path), name)) from error
     height, width = mask.shape
     if abs(width / height - photo.width / photo.height) > 0.02 * photo.width / photo.height:
         raise UserError(
@@ -45,12 +43,7 @@ def read_mask_file(path: str | Path, photo: Image.Image, limits: Limits) -> np.n
 
 
 def read_drawing(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarray:
-    """Turn a drawing, whatever its colour, into a mask of 0 and 1 in the size of the photo.
-
-    Args:
-        layers: drawings with an alpha channel.
-        photo: photo that was drawn on.
-    """
+    """Convert a drawing, layers with an alpha channel of any colour, to a mask of 0 and 1 in the size of its photo."""
     mask = np.zeros((photo.height, photo.width), np.float32)
     for layer in layers:
         alpha = np.asarray(layer.convert("RGBA").getchannel("A"), dtype=np.float32) / 255
@@ -64,15 +57,12 @@ def read_drawing(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarra
 def find_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer) -> np.ndarray:
     """Find the object with TokenCut, as a mask of 0 and 1 in the size of the photo.
 
-    Args:
-        sources: tried in turn until the mask is good; otherwise the first mask is used.
-        picture: photo.
-        explorer: models, which must not run at the same time.
+    The sources are tried until a mask is good; otherwise the first mask is used. No model runs at the same time.
     """
     photo = picture.photo
     doubtful = None
     for source in sources:
-        with explorer.exclusively():
+        with explorer.lock:
             job = source.prepare([photo], [Path("photo")])[0]
         result = source.finish(job)
         mask = (result.mask > 0.5).astype(np.float32)
@@ -87,7 +77,7 @@ def find_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer)
 
 
 def background_photo(name: str) -> Image.Image:
-    """Return one of ``BACKGROUNDS``, always the same crop."""
+    """Return the background of a name in ``OFFERED``, always the same crop."""
     expect_one_of("the background", name, OFFERED)
     if name == GREY:
         return Image.new("RGB", (_TEXTURE_SIDE, _TEXTURE_SIDE), (127, 127, 127))
@@ -97,15 +87,9 @@ def background_photo(name: str) -> Image.Image:
 def swapped_inputs(
     picture: Picture, mask: np.ndarray, background: Inputs
 ) -> tuple[Inputs, dict[Preprocessing, Tensor]]:
-    """Paste the object of a photo on a background, for each preprocessing.
+    """Paste the object of a photo on a background, for each preprocessing; return images and masks ``(1, H, W)``.
 
-    Args:
-        picture: photo.
-        mask: ``(H, W)`` in [0, 1], in the size of ``picture.photo``.
-        background: preprocessed background.
-
-    Returns:
-        The images, and the masks ``(1, H, W)``.
+    ``mask``: ``(H, W)`` in [0, 1], in the size of ``picture.photo``.
     """
     masks: dict[Preprocessing, Tensor] = {}
     inputs: Inputs = {}
@@ -119,11 +103,6 @@ def swapped_inputs(
         masks[preprocessing] = seen
         inputs[preprocessing] = paste(image, seen, background[preprocessing]).contiguous()
     return inputs, masks
-
-
-def background_inputs(photo: Image.Image, preprocessings: Sequence[Preprocessing]) -> Inputs:
-    """Preprocess a background for each model."""
-    return {one: as_input(photo, one) for one in preprocessings}
 
 
 def _resize(mask: np.ndarray, photo: Image.Image) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Answers as accessible HTML: headings, tables, and pictures with alternative text."""
+"""Answers as accessible HTML, with tables and alternative text of pictures, and as a picture to download."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from jinja2 import Template
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustvit.common.pages import page_template
-from robustvit.common.pictures import data_url
+from robustvit.common.pictures import data_url, figure_of_rows
 from robustvit.webapp.prediction import ModelAnswer
 
 STYLE = """
@@ -69,32 +70,23 @@ def answers_html(
     mask: Tensor | None = None,
     where: str = "",
 ) -> str:
-    """Show the answers of all models side by side.
+    """Return HTML with the answers of all models side by side, the relevance drawn with ``opacity`` from 0 to 1.
 
     Args:
-        answers: answers to show.
-        opacity: opacity of the relevance, 0 to 1.
         before: answers of the same models to the original photo, to say what changed.
         mask: mask to show first, ``(1, H, W)`` in [0, 1].
         where: suffix for the alternative text of each picture.
     """
-    rows = []
-    for number, answer in enumerate(answers):
-        rows.append(
-            {
-                "title": answer.title,
-                "top": answer.top,
-                "explained": answer.explained,
-                "probability": answer.probability,
-                "picture": _png(answer.overlay(opacity)),
-                "change": "" if before is None else _change(before[number], answer),
-            }
-        )
+    changes = [""] * len(answers) if before is None else map(_describe_change, before, answers)
+    rows = [
+        vars(answer) | {"picture": _png(answer.overlay(opacity)), "change": change}
+        for answer, change in zip(answers, changes, strict=True)
+    ]
     seen = None if mask is None else _png((255 * mask[0].numpy()).astype(np.uint8))
     return _template().render(answers=rows, mask=seen, where=where)
 
 
-def _change(old: ModelAnswer, new: ModelAnswer) -> str:
+def _describe_change(old: ModelAnswer, new: ModelAnswer) -> str:
     was, now = old.top[0][0], new.top[0][0]
     if was == now:
         return f"Still {now}: {100 * old.top[0][1]:.0f} % before, {100 * new.top[0][1]:.0f} % now."
@@ -105,3 +97,26 @@ def _png(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=3)
     return data_url(file.getvalue(), "png")
+
+
+def write_panel(rows: Sequence[tuple[str, Sequence[ModelAnswer]]], opacity: float, path: str | Path) -> None:
+    """Write a PNG with a row for each picture, laid out as in the paper's appendix: photo, then what each model says.
+
+    ``rows``: title of a picture, and the answers of all models. ``opacity`` is that of the relevance, 0 to 1.
+    """
+    figure_of_rows([_row(title, answers, opacity) for title, answers in rows], path)
+
+
+def _row(title: str, answers: Sequence[ModelAnswer], opacity: float) -> list[tuple[str, np.ndarray]]:
+    pictures = [(title, answers[0].image.permute(1, 2, 0).numpy())]
+    for answer in answers:
+        name, probability = answer.top[0]
+        words = f"{_short(answer.title)}: {_short(name)} ({100 * probability:.0f} %)"
+        if answer.explained != name:
+            words += f"\nshown: {_short(answer.explained)} ({100 * answer.probability:.0f} %)"
+        pictures.append((words, answer.overlay(opacity)))
+    return pictures
+
+
+def _short(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
