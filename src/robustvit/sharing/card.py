@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from robustvit.common.intervals import Interval
 from robustvit.common.pages import environment
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict
@@ -20,7 +19,7 @@ from robustvit.models.classifier import Preprocessing
 from robustvit.models.origin import BaseModel
 from robustvit.training.settings import used_settings
 
-# Settings that help a reader; folders and files are the author's.
+# Settings that help a reader; those that name folders and files do not.
 _SETTINGS = (
     "recipe", "guidance", "relevance", "target", "second_order", "background", "foreground", "relevance_weight",
     "classification_weight", "classification", "temperature", "swap_share", "balance", "train", "lr", "epochs",
@@ -76,35 +75,30 @@ class CardFacts:
 
 def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
     """Write the card, Markdown with YAML front matter for the hub. It names no file or folder of the author."""
-    config = run.config()
+    config, preprocessing = run.config(), facts.preprocessing
     license = facts.license or facts.base.license or "unknown"
-    resized, whole = facts.preprocessing.resized, facts.preprocessing.resizes_both_sides
-    return (
-        environment("markdown", __package__)
-        .get_template("model_card.md.j2")
-        .render(
-            front_matter=Markup(_front_matter(facts, license)),
-            title=facts.name or f"{facts.base.title}, guided",
-            base=facts.base,
-            verdict=verdict,
-            guidance=GUIDANCE.get(config.get("guidance", "robustvit")),
-            version=version("robustvit"),
-            classes=facts.classes,
-            num_classes=facts.num_classes,
-            head=config.get("head") or "softmax",
-            height=facts.preprocessing.input_size[0],
-            width=facts.preprocessing.input_size[1],
-            resized=f"{resized[0]} x {resized[1]} pixels" if whole else f"{resized[0]} pixels on the shorter side",
-            interpolation=facts.preprocessing.interpolation,
-            trained=_count_photos(run, verdict),
-            settings=_settings(config),
-            comparisons=[_row(comparison) for comparison in (*verdict.comparisons, *_shifts(run))],
-            notes=verdict.notes,
-            usage=Markup(_usage(facts)),
-            onnx=f"{facts.onnx:.1e}" if facts.onnx is not None else None,
-            batches=", ".join(map(str, facts.batches)),
-            license=license + ("" if facts.license is None else " (stated by the author)"),
-        )
+    resized, whole = preprocessing.resized, preprocessing.resizes_both_sides
+    template = environment("markdown", __package__).get_template("model_card.md.j2")
+    return template.render(
+        base=facts.base,
+        classes=facts.classes,
+        num_classes=facts.num_classes,
+        front_matter=Markup(_front_matter(facts, license)),
+        title=facts.name or f"{facts.base.title}, guided",
+        verdict=verdict,
+        guidance=GUIDANCE.get(config.get("guidance", "robustvit")),
+        version=version("robustvit"),
+        head=config.get("head") or "softmax",
+        input_size=preprocessing.input_size,
+        resized=f"{resized[0]} x {resized[1]} pixels" if whole else f"{resized[0]} pixels on the shorter side",
+        interpolation=preprocessing.interpolation,
+        trained=_count_photos(run),
+        settings=_settings(config),
+        comparisons=[_row(comparison) for comparison in (*verdict.comparisons, *run.shifts())],
+        usage=Markup(_usage(facts)),
+        onnx=f"{facts.onnx:.1e}" if facts.onnx is not None else None,
+        batches=", ".join(map(str, facts.batches)),
+        license=license + ("" if facts.license is None else " (stated by the author)"),
     )
 
 
@@ -135,7 +129,7 @@ def _usage(facts: CardFacts) -> str:
     return f"```python\n{_USES[kind].format(timm=timm, name=facts.name or 'FOLDER')}\n```"
 
 
-def _count_photos(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
+def _count_photos(run: RunFolder) -> Mapping[str, Any]:
     """Count the photos used, without their names."""
     run.photos.trained_labels()  # refuses a selection that is missing or broken
     rows = run.photos.rows()
@@ -148,7 +142,7 @@ def _count_photos(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
         "masked": sum(bool(row["mask"]) for row in train),
         "per_class": str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}",
         "held_out": split["validation"],
-        "judged": split.get("verdict", 0) if _independent(rows) else 0,
+        "judged": split["verdict"] if _independent(rows) else 0,
     }
 
 
@@ -156,13 +150,6 @@ def _independent(rows: list[dict[str, str]]) -> bool:
     """Whether the verdict was measured on other photos than those that chose the epoch."""
     chose, judged = ({row["image"] for row in rows if row["split"] == name} for name in ("validation", "verdict"))
     return bool(judged) and not chose & judged
-
-
-def _shifts(run: RunFolder) -> list[Comparison]:
-    return [
-        Comparison(row["measure"], Interval(**row["before"]), Interval(**row["after"]), Interval(**row["difference"]))
-        for row in run.shifts()
-    ]
 
 
 def _row(comparison: Comparison) -> dict[str, Any]:

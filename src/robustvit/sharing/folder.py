@@ -14,6 +14,7 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.files import explain_full_disk, read_json, write_json, write_text
 from robustvit.common.options import ExportFormat
+from robustvit.common.progress import saying_once
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, read_verdict, write_verdict
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -22,8 +23,6 @@ from robustvit.models.origin import base_model, is_local
 from robustvit.sharing.card import CardFacts, card_text
 from robustvit.sharing.machine_paths import check_shareable, without_paths
 from robustvit.sharing.onnx import BATCHES, write_onnx
-
-_WEIGHTS = ("config.json", "model.safetensors", "preprocessor_config.json")  # the files that libraries read and write
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def read_finished(path: str) -> tuple[RunFolder, Verdict]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Make a temporary folder that is moved to ``path`` if the block succeeds, and removed otherwise."""
+    """Create a temporary folder that is moved to ``path`` if the block succeeds, and removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         explain_full_disk(path),
@@ -81,13 +80,8 @@ def write_shared(
 ) -> SharedModel:
     """Write the shared files of a run into an empty folder.
 
-    Args:
-        run: finished run.
-        verdict: its verdict, from ``read_finished``.
-        folder: output folder.
-        format: see ``export``.
-        license: licence stated for these weights.
-        name: ``OWNER/NAME`` on the hub, for the card.
+    ``run`` and ``verdict`` are from ``read_finished``, ``license`` is that of these weights, and ``name`` on the card
+    is ``OWNER/NAME`` on the hub.
     """
     stored = read_json(run.best / "config.json")
     if not isinstance(stored, dict):
@@ -95,9 +89,10 @@ def write_shared(
     library = stored.get("library") or ("transformers" if "model_type" in stored else "timm")
     if format == "timm" and library != "timm":
         raise UserError(f"{run.path} contains a {library} model, which timm cannot load: use --format auto or onnx")
-    facts = CardFacts(base_model(run.config(), stored), library, *_describe(run, stored), license, name=name)
-    if format == "onnx":
-        classifier = _load(run)
+    # The code of a module is its author's alone: such a model is described as it was stored.
+    classifier = _load(run) if library != "module" or format == "onnx" else None
+    facts = CardFacts(base_model(run.config(), stored), library, *_describe(stored, classifier), license, name=name)
+    if format == "onnx" and classifier is not None:
         facts = replace(facts, onnx=write_onnx(classifier, folder / "model.onnx"), batches=BATCHES)
         write_json(_interface(classifier), folder / "config.json")
     else:
@@ -110,36 +105,22 @@ def write_shared(
 
 
 def _load(run: RunFolder) -> Classifier:
-    """Load the run's model with its preprocessing."""
-    with tempfile.TemporaryDirectory() as folder:  # a copy without the verdict: the caller reports that
-        for name in _WEIGHTS:
-            if (run.best / name).is_file():
-                _link((run.best / name).absolute(), Path(folder) / name)
-        try:
-            return load_model(folder)
-        except UserError as error:
-            told = str(error).replace(f"local-dir:{folder}", str(run.best)).replace(folder, str(run.best))
-            raise UserError(told) from error
+    """Load the run's model, without the warning about its verdict, which the caller reports."""
+    file = run.best / "verdict.json"
+    with saying_once(f"{run.best}: {read_verdict(file).sentence}" if file.is_file() else ""):
+        return load_model(f"local-dir:{run.best}")
 
 
-def _link(file: Path, target: Path) -> None:
-    try:
-        os.symlink(file, target)
-    except OSError:  # Windows allows links to some users only
-        shutil.copyfile(file, target)
-
-
-def _describe(run: RunFolder, stored: dict[str, Any]) -> tuple[tuple[str, ...], int, Preprocessing]:
+def _describe(stored: dict[str, Any], classifier: Classifier | None) -> tuple[tuple[str, ...], int, Preprocessing]:
     """Return class names, number of classes and preprocessing."""
-    if stored.get("library") == "module":  # only its author has the code to load it
-        classes = 2 if stored.get("head") == "binary" else stored["num_classes"]
-        return tuple(stored["label_names"]), classes, Preprocessing.from_dict(stored["preprocessing"])
-    classifier = _load(run)
-    return classifier.class_names, classifier.num_classes, classifier.preprocessing
+    if classifier is not None:
+        return classifier.class_names, classifier.num_classes, classifier.preprocessing
+    classes = 2 if stored.get("head") == "binary" else stored["num_classes"]
+    return tuple(stored["label_names"]), classes, Preprocessing.from_dict(stored["preprocessing"])
 
 
 def _copy_weights(best: Path, stored: dict[str, Any], folder: Path) -> None:
-    for name in _WEIGHTS[1:]:
+    for name in ("model.safetensors", "preprocessor_config.json"):  # what libraries read besides config.json
         if (best / name).is_file():
             shutil.copyfile(best / name, folder / name)
     # transformers stores a path of this machine

@@ -16,17 +16,15 @@ _ABSOLUTE = re.compile(r"(?<![\w.:/<~-])/[^\s/:'\"<>,;)\]]+(?:/[^\s/:'\"<>,;)\]]
 def machine_paths(text: str) -> list[str]:
     """Return absolute paths in a text, in order.
 
-    Those whose first folder does not exist on this machine count as names: ``/m/01g317`` is a class of Open Images.
+    Paths whose first folder does not exist on this machine count as names: ``/m/01g317`` is a class of Open Images.
     """
     return [found for found in _ABSOLUTE.findall(text) if "\\" in found or Path("/", found.split("/")[1]).exists()]
 
 
 def without_paths(text: str, folders: Iterable[str | Path] = ()) -> str:
-    """Replace every path of this machine in a text by the words ``a local file``.
+    """Replace paths of this machine in a text by ``a local file``, and known ones by ``a local folder``.
 
-    Args:
-        text: a sentence.
-        folders: known paths, relative ones too, which become ``a local folder``; see ``check_shareable``.
+    Known paths may be relative; see ``check_shareable``.
     """
     known = _longer_than_a_word(folders)
     for path in sorted(known | set(machine_paths(text)), key=len, reverse=True):
@@ -39,12 +37,9 @@ def _longer_than_a_word(paths: Iterable[str | Path]) -> set[str]:
 
 
 def check_shareable(folder: Path, paths: Iterable[str | Path]) -> None:
-    """Check that no file contains a path of this machine.
+    """Check that no file contains a path of this machine: a known one, or in text files any absolute one.
 
-    Args:
-        folder: all its files are searched: text files for any absolute path, others for ``paths``.
-        paths: known paths, searched for in every file. Relative paths of a single word are ignored: they could be any
-            word.
+    Known relative paths of a single word are ignored: they could be any word.
     """
     known = _longer_than_a_word(paths)
     known |= {f"{path}/" for path in (Path.home(), Path.cwd()) if len(path.parts) > 1}

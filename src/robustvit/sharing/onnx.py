@@ -26,12 +26,8 @@ _ONE_FILE = 1_800_000_000  # bytes of weights; protobuf, the file format, is lim
 def write_onnx(classifier: Classifier, path: Path) -> float:
     """Write ``model.onnx``: images ``(B, 3, H, W)`` in [0, 1] to logits ``(B, C)``, any B; normalization is included.
 
-    Args:
-        classifier: in evaluation mode, on the CPU.
-        path: output file; very large weights go to ``model.onnx.data`` next to it.
-
-    Returns:
-        The largest difference between the logits of onnxruntime and PyTorch, on batches of 1, 2 and 5 random images.
+    The classifier is in evaluation mode, on the CPU. Very large weights go to ``model.onnx.data`` next to the file.
+    Return the largest difference between the logits of onnxruntime and PyTorch.
     """
     onnx = import_extra("onnx", "onnx")
     import_extra("onnxscript", "onnx")

@@ -42,16 +42,10 @@ _BADGES: dict[Any, tuple[str, str]] = {  # words and colour
 
 
 def render_report(folder: RunFolder, config: Mapping[str, Any], mark: str) -> str:
-    """Return the page of a finished run.
-
-    Args:
-        folder: of the run.
-        config: its settings.
-        mark: tells such pages from others.
-    """
+    """Return the page of a finished run with these settings; ``mark`` distinguishes such pages from others."""
     photos, verdict = folder.photos.by_use(), read_verdict(folder.verdict)
     panels = [_shown_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
-    by_class = folder.numbers_by_class()
+    by_class = folder.read(folder.by_class)
     return page_template(__package__, "report.html.j2").render(
         mark=mark,
         verdict=verdict,
@@ -63,25 +57,25 @@ def render_report(folder: RunFolder, config: Mapping[str, Any], mark: str) -> st
         by_class=by_class and render_class_numbers(by_class, "after", "original", folder.by_class.name),
         config={name: value for name, value in used_settings(config).items() if name != "resume"},
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
-        versions=folder.versions(),
+        versions=folder.read(folder.versions),
         shifts=folder.shifts(),
         photos=photos,
         curves=_curves(folder.metrics(), photos, verdict.metric),
-        rivals=folder.rivals(),
-        **_groups(folder.by_group()),
+        rivals=folder.read(folder.at_inference),
+        **_groups(folder.read(folder.groups)),
         outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
     )
 
 
 def _first_numbers(verdict: Verdict) -> list[Comparison]:
-    """Return the comparisons that a reader needs first: what decides, ordinary photos, and relevance."""
+    """Return the comparisons that a reader needs first: the deciding one, ordinary photos, and relevance."""
     decisive = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on, verdict.metric)
     shown = [measure_name(verdict.metric, kind) for kind in (decisive, "ordinary") if kind] + ["energy"]
     return [found for name in shown if (found := verdict.of(name))]
 
 
 def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
-    """Return a panel with its pictures in it."""
+    """Return a panel with embedded pictures."""
 
     def picture(name: str) -> str:
         return data_url((folder / name).read_bytes(), "png" if name.endswith(".png") else "jpeg")
@@ -137,12 +131,8 @@ def _number(value: str | float | None) -> float:
         return math.nan
 
 
+@chart_style()
 def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
-    with chart_style():
-        return _draw_curve(title, epochs, lines, scale)
-
-
-def _draw_curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
     axis = figure.subplots()
     at = [row["epoch"] for row in epochs]
