@@ -90,11 +90,12 @@ RELEVANCE: dict[str, tuple[str, str]] = {
 }
 CITED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 README = """\
-Real photos of five animals, a pretrained ViT-S at 112 px, 10 masks a class: accuracy of the base models in percent, and
-changes in points with weights interpolated between the base model and the finetuned one, means over base models with
-95 % intervals over photos and models, bold where they exclude zero ([record](benchmarks/results/{recipes}.md)).
-*mixed-other*: the objects on backgrounds of other classes; *unseen backgrounds*: on backgrounds that no method trained
-on; *PACS*: paintings, cartoons and sketches, dog against horse.
+Real photos of five animals, a pretrained ViT-S at 112 px and 10 masks per class. The first row is the accuracy of the
+base models in percent. The others are changes in points, with weights interpolated between the base model and the
+finetuned one: means over base models with 95 % CIs over photos and models, bold where the CI excludes zero
+([record](benchmarks/results/{recipes}.md)). *mixed-other*: objects on backgrounds of other classes;
+*unseen backgrounds*: on backgrounds that no method trained on; *PACS*: paintings, cartoons and sketches, dog against
+horse.
 
 {table}
 """
