@@ -18,8 +18,8 @@ import robustvit
 from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.help import help_text, option_groups
-from robustvit.cli.messages import option_name
-from robustvit.common.command_options import REQUIRED, at_home, command, options_of, settings_of, type_in_words
+from robustvit.common.command_options import REQUIRED, command, expand_home, options_of, settings_of, type_in_words
+from robustvit.common.errors import option_name
 from robustvit.common.former_spellings import FormerSpellings
 
 SOURCE = Path(robustvit.__file__).parent
@@ -258,9 +258,9 @@ def test_former_spellings_work_with_a_line_that_names_the_new_one(capsys):
 def test_a_leading_tilde_is_the_home_folder_wherever_an_option_comes_from(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert at_home("~/runs/a") == str(tmp_path / "runs" / "a")
-    assert at_home(["~/a", "b~/c", 3]) == [str(tmp_path / "a"), "b~/c", 3]
-    assert at_home("~") == "~"
+    assert expand_home("~/runs/a") == str(tmp_path / "runs" / "a")
+    assert expand_home(["~/a", "b~/c", 3]) == [str(tmp_path / "a"), "b~/c", 3]
+    assert expand_home("~") == "~"
     (tmp_path / "given.yaml").write_text("images: ~/none\nout: ~/masks\n")
     for arguments in (["report", "~/none"], ["masks", "--images=~/none", "--out=m"], ["masks", "--config=given.yaml"]):
         assert cli.main(arguments) == 2

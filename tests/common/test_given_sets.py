@@ -54,7 +54,7 @@ def test_a_run_on_a_set_can_be_resumed_with_it(given, cache, tmp_path):
 
 
 def test_what_is_not_one_set_is_refused(given, cache):
-    with pytest.raises(UserError, match="got one of the parts train, test: give one of them"):
+    with pytest.raises(UserError, match="got the parts train, test: give one of them"):
         evaluate(model=tiny_network(3), images=datasets.DatasetDict({"train": given, "test": given}))
     with pytest.raises(UserError, match="it has no rows"):
         evaluate(model=tiny_network(3), images=given.select([]))

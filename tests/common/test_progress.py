@@ -53,7 +53,7 @@ def test_one_process_of_a_job_speaks(log, monkeypatch):
 
 @pytest.mark.usefixtures("log")
 def test_the_state_of_the_latest_work_is_known_without_a_terminal():
-    seen = [progress.state() for _ in progress.track(range(3), "photos")]
+    seen = [progress.latest_progress() for _ in progress.track(range(3), "photos")]
     assert seen[0] == ("photos", 0, 3)
     assert seen[-1] == ("photos", 2, 3)
 

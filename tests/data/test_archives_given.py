@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from robustvit import UserError
-from robustvit.common.archive_files import is_archive
+from robustvit.common.files import is_archive
 from robustvit.data.find_photos import find_photos
 from robustvit.data.tables.source import expect_source
 from robustvit.masks.annotations import resolve_format

@@ -17,7 +17,7 @@ from matplotlib.rcsetup import cycler
 
 from robustvit.common.files import new_file
 
-INK, SOFT, LINE = "#1d2530", "#5b6675", "#dfe4ea"  # those of the pages
+INK, SOFT, LINE = "#1d2530", "#5b6675", "#dfe4ea"  # as on the pages
 GOOD, BAD = "#11734b", "#a8321f"
 COLOURS = ("#1f5fbf", "#b0672a", GOOD, "#8a3ea8", BAD, "#0f7c8c", "#7a5a00", SOFT)  # dark enough for thin lines
 _STYLE: Any = {  # the stub of rc_context lists every key as a type
@@ -32,13 +32,13 @@ _STYLE: Any = {  # the stub of rc_context lists every key as a type
 
 @contextmanager
 def chart_style() -> Iterator[None]:
-    """The style of all charts: a context, or the decorator of a function that draws one."""
+    """Apply the style of all charts, as a context or as the decorator of a function."""
     with matplotlib.rc_context(_STYLE):
         yield
 
 
 def short_number(value: float) -> str:
-    """Write a number of an axis briefly: ``20``, ``0.5``, ``3e-5``."""
+    """Format a number for an axis: ``20``, ``0.5``, ``3e-5``."""
     if not 0 < abs(value) < 1e-3:
         return f"{value:.6g}"
     mantissa, power = f"{value:.2e}".split("e")
@@ -54,12 +54,9 @@ class Chart:
 
 
 def inline_svg(figure: Figure, axis: Axes, *, text: bool = False) -> str:
-    """Return a chart as an SVG element; the same numbers give the same text.
+    """Return a chart with one axis as an SVG element; the same numbers give the same text.
 
-    Args:
-        figure: the chart.
-        axis: its only axis; without ``chart_style`` it loses its frame above and on the right.
-        text: keep letters as text, for names in scripts that Matplotlib's font lacks.
+    With ``text``, letters stay text, for names in scripts that Matplotlib's font lacks.
     """
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)

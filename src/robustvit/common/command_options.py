@@ -2,8 +2,8 @@
 
 The parameters of a command's function are options or groups of options. A group is a frozen dataclass that describes
 its fields under ``Attributes``. ``command`` spreads the groups into flat keywords: the signature and the docstring list
-every option, and the function receives the objects. Annotations may be strings. Each parameter's is resolved in the
-module of the function, so that no heavy module is imported for a type that is only returned.
+every option, and the function receives the objects. Annotations may be strings. Those of parameters are resolved in the
+module of the function; that of the result is not, so that no heavy module is imported for it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from robustvit.common.former_spellings import NO_FORMER, FormerSpellings
 from robustvit.common.given_sets import OF_PHOTOS, is_given_set, name_given_set
-from robustvit.common.option_texts import read_section, read_texts, write_docstring
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -33,13 +35,13 @@ class Option:
     """An option of a command.
 
     Attributes:
-        name: as a keyword in Python.
-        type: of its value.
+        name: its keyword in Python.
+        type: type of its value.
         default: its value if it is not given; ``REQUIRED`` if it must be given.
         text: its description.
-        group: its heading in the help; empty for options that are in no group.
+        group: its heading in the help; empty for options outside groups.
         positional: whether it is given without its name on the command line.
-        parameter: name of the function's parameter that receives it or its group.
+        parameter: parameter of the function that receives it or its group.
     """
 
     name: str
@@ -50,6 +52,11 @@ class Option:
     positional: bool
     parameter: str
 
+    @property
+    def count(self) -> str | None:
+        """The number of words that a positional option takes, in argparse's notation."""
+        return "+" if typing.get_origin(self.type) is list else None if self.default is REQUIRED else "?"
+
     def as_parameter(self) -> inspect.Parameter:
         """Return the option as a parameter of a signature."""
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if self.positional else inspect.Parameter.KEYWORD_ONLY
@@ -59,7 +66,6 @@ class Option:
 def command(
     *,
     first: Sequence[str] = (),
-    positional: Collection[str] = (),
     leave_out: Collection[str] = (),
     formerly: FormerSpellings = NO_FORMER,
     aliases: Mapping[str, str] | None = None,
@@ -71,21 +77,18 @@ def command(
     A description under ``Args`` in the function's docstring overrides that of the group.
 
     Args:
-        first: options and groups that the short help shows; all when left out.
-        positional: options of groups that are given without their names on the command line.
+        first: options and groups that the short help shows; default: all.
         leave_out: options of groups that the command does not offer; they keep the group's default.
         formerly: how options were spelled in earlier versions.
-        aliases: other names of options, for Python alone.
-        instead: options that the command has in the place of some that it leaves out.
+        aliases: other names of options, in Python only.
+        instead: options that replace some of those left out.
         defaults: defaults that override those of the groups, by option.
     """
 
     def spread(function: Callable[..., _Result]) -> Callable[..., _Result]:
         kinds = _resolve_types(function)
         groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
-        options = _spread(function, kinds, positional, leave_out, defaults)
-        returned = function.__annotations__.get("return", inspect.Signature.empty)
-        signature = inspect.Signature([one.as_parameter() for one in options], return_annotation=returned)
+        options = _list_options(function, kinds, leave_out, defaults)
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> _Result:
@@ -94,49 +97,59 @@ def command(
                     keywords[name] = keywords.pop(alias)
             named = len(formerly.positional)
             keywords, arguments = formerly.take(arguments[:named], keywords), arguments[named:]
-            if not keywords.keys() <= signature.parameters.keys():
-                from robustvit.common.yaml_files import check_known
-
-                check_known(keywords, signature.parameters, function.__name__)
-            bound = signature.bind(*arguments, **keywords)
-            bound.apply_defaults()
-            bound.arguments.update({name: at_home(value) for name, value in bound.arguments.items()})
-            for option in OF_PHOTOS:
-                if is_given_set(bound.arguments.get(option)):
-                    bound.arguments[option] = name_given_set(bound.arguments[option], option)
-            received: dict[str, dict[str, Any]] = {name: {} for name in groups}
-            own: dict[str, Any] = {}
+            values = _bind(made, arguments, keywords)
+            received: dict[str, Any] = {name: {} for name in groups}
             for one in options:
-                received.get(one.parameter, own)[one.name] = bound.arguments[one.name]
-            return function(**own, **{name: groups[name](**values) for name, values in received.items()})
+                received.get(one.parameter, received)[one.name] = values[one.name]
+            return function(**received | {name: kind(**received[name]) for name, kind in groups.items()})
 
-        told: Any = call
-        told.__signature__ = signature
-        told.__annotations__ = {one.name: one.type for one in options}
-        told.__doc__ = write_docstring(inspect.getdoc(function) or "", {one.name: one.text for one in options})
-        told.left_out = {one: (instead or {}).get(one, "") for one in leave_out}
-        told.options, told.first, told.function, told.formerly = options, tuple(first), function, formerly
-        del told.__wrapped__  # the documentation unwraps functions, and would see the groups
+        made: Any = call
+        _describe(made, function, options)
+        made.left_out = {one: (instead or {}).get(one, "") for one in leave_out}
+        made.options, made.first, made.function, made.formerly = options, tuple(first), function, formerly
         return call
 
     return spread
 
 
-def at_home(value: Any) -> Any:
+def _describe(call: Any, function: Callable[..., Any], options: Sequence[Option]) -> None:
+    """Set the signature and the docstring of a command from its options."""
+    returned = function.__annotations__.get("return", inspect.Signature.empty)
+    call.__signature__ = inspect.Signature([one.as_parameter() for one in options], return_annotation=returned)
+    call.__annotations__ = {one.name: one.type for one in options}
+    call.__doc__ = write_docstring(inspect.getdoc(function) or "", {one.name: one.text for one in options})
+    del call.__wrapped__  # the documentation unwraps functions, and would see the groups
+
+
+def _bind(call: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of every option of a call; refuse unknown ones, and suggest the nearest."""
+    signature: inspect.Signature = call.__signature__
+    if not keywords.keys() <= signature.parameters.keys():
+        from robustvit.common.yaml_files import check_known
+
+        check_known(keywords, signature.parameters, call.__name__)
+    bound = signature.bind(*arguments, **keywords)
+    bound.apply_defaults()
+    values = {option: expand_home(value) for option, value in bound.arguments.items()}
+    sets = [option for option in OF_PHOTOS if is_given_set(values.get(option))]
+    return values | {option: name_given_set(values[option], option) for option in sets}
+
+
+def expand_home(value: Any) -> Any:
     """Return a value in which the home folder replaces a leading ``~/``, which a shell leaves in ``--out=~/runs``."""
     if isinstance(value, (list, tuple)):
-        return type(value)(map(at_home, value)) if type(value) in (list, tuple) else value
+        return type(value)(map(expand_home, value)) if type(value) in (list, tuple) else value
     return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def options_of(function: Callable[..., Any]) -> list[Option]:
     """Return the options of a command, in the order of its signature."""
-    found = getattr(function, "options", None)
-    return _spread(function, _resolve_types(function)) if found is None else found
+    listed = getattr(function, "options", None)
+    return _list_options(function, _resolve_types(function)) if listed is None else listed
 
 
 def settings_of(function: Callable[..., Any], *groups: object, **own: object) -> dict[str, Any]:
-    """Return the options of a call by name, from the groups and options that a command's function received."""
+    """Return the options of a call by name, from what a command's function received."""
     for group in groups:
         own |= vars(group)
     return {one.name: own[one.name] for one in options_of(function)}
@@ -148,36 +161,35 @@ def _resolve_types(function: Callable[..., Any]) -> dict[str, Any]:
     return typing.get_type_hints(type("_", (), {"__module__": function.__module__, "__annotations__": notes}))
 
 
-def _spread(
+def _list_options(
     function: Callable[..., Any],
     kinds: dict[str, Any],
-    positional: Collection[str] = (),
     leave_out: Collection[str] = (),
-    defaults: dict[str, Any] | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Option]:
-    said = read_section(inspect.getdoc(function) or "", "Args")
-    found: list[Option] = []
+    described = read_section(inspect.getdoc(function) or "", "Args")
+    options: list[Option] = []
     for name, parameter in inspect.signature(function).parameters.items():
         kind = kinds.get(name, str)
         if not is_dataclass(kind):
-            named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-            found.append(Option(name, kind, parameter.default, said.get(name, ""), "", not named, name))
+            positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+            options.append(Option(name, kind, parameter.default, described.get(name, ""), "", positional, name))
             continue
-        texts, hints = read_texts(kind) | said, typing.get_type_hints(kind)
+        texts, hints = read_texts(kind) | described, typing.get_type_hints(kind)
         heading = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
         for one in fields(kind):
-            default = (defaults or {}).get(one.name, REQUIRED if one.default is MISSING else one.default)
-            about = texts.get(one.name, ""), heading, one.name in positional, name
-            found += [Option(one.name, hints[one.name], default, *about)] * (one.name not in leave_out)
-    return sorted(found, key=lambda one: not one.positional)  # a signature starts with the positional ones
+            if one.name not in leave_out:
+                default = defaults.get(one.name, REQUIRED if one.default is MISSING else one.default)
+                text = texts.get(one.name, "")
+                options.append(Option(one.name, hints[one.name], default, text, heading, False, name))
+    return sorted(options, key=lambda one: not one.positional)  # a signature starts with the positional ones
 
 
 def add_arguments(parser: ArgumentParser, options: Sequence[Option]) -> None:
     """Add options to a parser of jsonargparse, which reads their values."""
     for one in options:
         if one.positional:
-            count = "+" if typing.get_origin(one.type) is list else None if one.default is REQUIRED else "?"
-            parser.add_argument(one.name, nargs=count, type=str)
+            parser.add_argument(one.name, nargs=one.count, type=str)
         elif one.default is REQUIRED:
             parser.add_argument(f"--{one.name}", type=one.type, required=True)
         else:
@@ -195,3 +207,30 @@ def type_in_words(kind: object) -> str:
 
 
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def read_texts(group: Any) -> dict[str, str]:
+    """Return the descriptions of a group's fields, its own or those of the groups it derives from."""
+    found: dict[str, str] = {}
+    for kind in reversed(group.__mro__):
+        found |= read_section(inspect.cleandoc(kind.__doc__ or ""), "Attributes")
+    return found
+
+
+def read_section(doc: str, section: str) -> dict[str, str]:
+    """Return names and descriptions in a section of a docstring."""
+    block = re.search(rf"^{section}:\n((?:    .*(?:\n|$))+)", doc, re.MULTILINE)
+    entries = re.split(r"^    (?=\w+: )", block[1], flags=re.MULTILINE)[1:] if block else []
+    return {name: " ".join(text.split()) for name, _, text in (entry.partition(": ") for entry in entries)}
+
+
+def write_docstring(doc: str, texts: Mapping[str, str]) -> str:
+    """Return a docstring whose ``Args`` list every option; ``texts``: their descriptions."""
+    bare = re.sub(r"\n\nArgs:\n(?:    .*(?:\n|$))+", "\n", doc + "\n").rstrip()
+    lines = [
+        textwrap.fill(f"{name}: {text}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
+        for name, text in texts.items()
+    ]
+    end = re.search(r"\n\n(?:Returns|Raises|Example):\n", bare)
+    at = end.start() if end else len(bare)
+    return f"{bare[:at]}\n\nArgs:\n" + "\n".join(lines) + bare[at:]

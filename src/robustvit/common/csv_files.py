@@ -1,4 +1,4 @@
-"""CSV files: reading what a person or another program wrote, and writing."""
+"""CSV files: reading those that people or other programs wrote, and writing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class CsvTable:
     """The rows of a CSV file.
 
     Attributes:
-        columns: names in its first line.
-        rows: the others, by column; without those in which every cell is empty.
+        columns: names in the first line.
+        rows: cells by column, without rows in which every cell is empty.
         lines: number of the last line of each row, from 1.
-        ended: whether the file ends with a line break, which a writer that was killed leaves out.
-        empty: lines of the rows left out because every cell is empty, as spreadsheets write them.
+        ended: whether the file ends with a line break; it does not if the writer was killed.
+        empty: lines of the empty rows, which spreadsheets write.
     """
 
     columns: list[str]
@@ -54,21 +54,14 @@ def read_csv(
     The separator is the comma, semicolon, tab or bar that divides the first line into the most names.
 
     Args:
-        path: the file.
-        columns: that every row must have.
-        what: to call the file, as ``a manifest of masks``.
-        fix: what to do about a file that cannot be read.
+        path: path of the file.
+        columns: columns that every row must have.
+        what: description of the file in messages, such as ``a manifest of masks``.
+        fix: what to do if the file cannot be read.
         own: whether this package wrote it, so that bytes that are not UTF-8 are names of files; see ``encode_text``.
     """
     try:
-        text = _decode(read_bytes(path), own)  # as bytes: a value may hold any kind of line break
-        if "\0" in text:
-            raise csv.Error("it is not text")
-        separator, skipped = _find_separator(text)
-        reader = csv.DictReader(io.StringIO(text[skipped:], newline=""), delimiter=separator)
-        names = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = names
-        numbered = [(reader.line_num + bool(skipped), row) for row in reader]
+        table = _parse(_decode(read_bytes(path), own))  # as bytes: a value may hold any kind of line break
     except FileNotFoundError as error:
         raise UserError(f"expected {what}, found none at {path}: {fix}") from error
     except UnicodeDecodeError as error:
@@ -77,17 +70,25 @@ def read_csv(
         ) from error
     except (csv.Error, OSError) as error:
         raise UserError(f"cannot read {path} as CSV ({getattr(error, 'strerror', None) or error}): {fix}") from error
-    full = [(line, row) for line, row in numbered if any(_holds_text(cell) for cell in row.values())]
-    if lacking := next((name for name in columns for _, row in full if row.get(name) is None), None):
+    if lacking := next((name for name in columns for row in table.rows if row.get(name) is None), None):
         raise UserError(f"expected a column {lacking!r} in every row of {path}, found none: {fix}")
-    lines, rows = [line for line, _ in full], [row for _, row in full]
-    kept = set(lines)
-    empty = tuple(line for line, _ in numbered if line not in kept)
-    return CsvTable(names, rows, lines, text.endswith("\n"), empty)
+    return table
+
+
+def _parse(text: str) -> CsvTable:
+    if "\0" in text:
+        raise csv.Error("it is not text")
+    separator, skipped = _find_separator(text)
+    reader = csv.DictReader(io.StringIO(text[skipped:], newline=""), delimiter=separator)
+    names = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    every = {reader.line_num + bool(skipped): row for row in reader}
+    full = {line: row for line, row in every.items() if any(map(_holds_text, row.values()))}
+    empty = tuple(line for line in every if line not in full)
+    return CsvTable(names, [*full.values()], [*full], text.endswith("\n"), empty)
 
 
 def _decode(content: bytes, own: bool) -> str:
-    """Decode UTF-8, or the UTF-16 that spreadsheets call Unicode text; in own files other bytes are names of files."""
+    """Decode UTF-8, or the UTF-16 that spreadsheets call Unicode text; other bytes in ``own`` files are file names."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16")
     return content.decode("utf-8-sig", "surrogateescape" if own else "strict")

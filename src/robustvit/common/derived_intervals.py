@@ -23,10 +23,10 @@ class Derived:
     Attributes:
         value: the number, in [0, 1].
         parts: weight times slope of each answer, ``(N,)``.
-        weights: of the answers, ``(N,)``; those of a photo sum to 1.
-        photos: which photo each answer is for, ``(N,)`` integers.
-        donors: which photo lent the background, ``(N,)``; None without swapped backgrounds.
-        effective: photos that the number is worth: all of them if classes have equal size, fewer if they do not.
+        weights: weights of the answers, ``(N,)``; those of a photo sum to 1.
+        photos: photo of each answer, ``(N,)`` integers.
+        donors: photo that lent the background, ``(N,)``; None without swapped backgrounds.
+        effective: photos that the number is worth: all of them if classes have equal size, fewer if not.
     """
 
     value: float
@@ -45,8 +45,8 @@ class Derived:
 def effective_photos(counts: np.ndarray) -> float:
     """Return how many photos a mean over classes is worth, given the photos of each class, ``(K,)``, all above 0.
 
-    A photo of a class with n photos moves the mean by 1 / (K n). The result is one over the root mean square of this,
-    over classes: all photos if classes have equal size.
+    A photo of a class with n photos moves the mean by 1 / (K n). The result is one over the root mean square of these
+    moves over classes; it equals the number of photos if classes have equal size.
     """
     return float(1 / np.sqrt(np.mean((1 / (len(counts) * counts)) ** 2)))
 

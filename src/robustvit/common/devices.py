@@ -32,16 +32,10 @@ def make_accelerator(
     folder: str | Path | None = None,
     device: Device = "auto",
 ) -> Accelerator:
-    """Make an accelerator for one run.
+    """Make an accelerator for one run; ``folder``: where the tracker writes.
 
     Accelerate keeps the precision of the first run in a process. It is reset here, so that runs in one process are
     independent.
-
-    Args:
-        precision: ``no`` (float32), ``bf16`` or ``fp16``.
-        tracker: ``none``, or any that Accelerate knows and that is installed.
-        folder: where the tracker writes.
-        device: ``auto`` (a GPU where there is one) or ``cpu``.
     """
     expect_one_of("--tracker", tracker, ["none", *(kind.value for kind in LoggerType if kind is not LoggerType.ALL)])
     if not has_tracker(tracker):
@@ -68,7 +62,7 @@ def make_accelerator(
 
 @contextmanager
 def _explain_start() -> Iterator[None]:
-    """Turn errors about the environment of a job of several processes into one line."""
+    """Turn errors about the environment variables of a job into one line."""
     before = dict(os.environ)  # Accelerate completes it before it fails
     try:
         yield
@@ -91,12 +85,7 @@ def has_tracker(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Share:
-    """The part of the work that one process does.
-
-    Attributes:
-        rank: number of the process, from 0.
-        processes: number of processes.
-    """
+    """The part of the work that process number ``rank``, from 0, does."""
 
     rank: int = 0
     processes: int = 1

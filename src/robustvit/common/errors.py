@@ -1,4 +1,4 @@
-"""The error that a user can cause, and the checks of options that raise it: what was expected, what was given."""
+"""The error that a user can cause, checks of options that raise it, suggestions of similar names, printable text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RAW = re.compile(
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; its message is one line and the command line prints nothing else."""
+    """A mistake in the user's input. The message is one line, and the command line prints nothing else."""
 
 
 _called: ContextVar[Mapping[str, str]] = ContextVar("_called", default=MappingProxyType({}))
@@ -25,11 +25,7 @@ _called: ContextVar[Mapping[str, str]] = ContextVar("_called", default=MappingPr
 
 @contextmanager
 def options_called(names: Mapping[str, str]) -> Iterator[None]:
-    """Let the messages of a command that another one calls name its options as the caller does.
-
-    Args:
-        names: the caller's names by the other's: ``{"--out": "--masks-out"}``.
-    """
+    """Rename options in the messages of a command that another calls, such as ``{"--out": "--masks-out"}``."""
     token = _called.set(names)
     try:
         yield
@@ -40,13 +36,18 @@ def options_called(names: Mapping[str, str]) -> Iterator[None]:
 
 
 def as_called(text: str) -> str:
-    """Return a message with the options named as the command does that shows it; see ``options_called``."""
+    """Return a message with the options named as in the calling command; see ``options_called``."""
     names = _called.get()
     return re.sub(r"--[a-z][a-z-]*[a-z]", lambda found: names.get(found[0], found[0]), text) if names else text
 
 
+def option_name(parameter: str) -> str:
+    """Return an option as it is typed: ``--max-drop`` for ``max_drop``, ``--from`` for ``from_``."""
+    return "--" + parameter.rstrip("_").replace("_", "-")
+
+
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, what caused it or was being handled, and so on; each once, as an error may be its own cause."""
+    """Yield an error and the chain of its causes; each once, as an error may be its own cause."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
@@ -62,9 +63,9 @@ def expect_at_least(least: float, **options: float) -> None:
     """
     for name, value in options.items():
         if isinstance(value, int) and value > _LARGEST:
-            raise UserError(f"expected --{name.replace('_', '-')} of at most {_LARGEST}, got {str(value)[:30]}")
+            raise UserError(f"expected {option_name(name)} of at most {_LARGEST}, got {str(value)[:30]}")
         if not least <= value < math.inf:
-            raise UserError(f"expected --{name.replace('_', '-')} of at least {least}, got {value}")
+            raise UserError(f"expected {option_name(name)} of at least {least}, got {value}")
 
 
 def expect_points(**options: float) -> None:
@@ -72,18 +73,18 @@ def expect_points(**options: float) -> None:
     expect_at_least(0, **options)
     for name, value in options.items():
         if value > 100:
-            raise UserError(f"expected --{name.replace('_', '-')} in points, from 0 to 100, got {value}")
+            raise UserError(f"expected {option_name(name)} in points, from 0 to 100, got {value}")
 
 
 def expect_share(**options: float | None) -> None:
     """Refuse options of a command, by their names in Python, that are given and are not from 0 to 1."""
     for name, value in options.items():
         if value is not None and not 0 <= value <= 1:
-            raise UserError(f"expected --{name.replace('_', '-')} from 0 to 1, got {value}")
+            raise UserError(f"expected {option_name(name)} from 0 to 1, got {value}")
 
 
 def expect_one_of(name: str, value: object, allowed: Collection[str]) -> None:
-    """Refuse a value that is not among those allowed, and suggest the nearest; ``name`` is what it is a value of."""
+    """Refuse a value of the option ``name`` that is not among those allowed, and suggest the nearest."""
     if value not in allowed:
         hint = did_you_mean(str(value), allowed)
         text = f"expected {name} to be one of {', '.join(allowed)}, got {value!r:.80}"
@@ -91,13 +92,9 @@ def expect_one_of(name: str, value: object, allowed: Collection[str]) -> None:
 
 
 def nearest(given: str, known: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Return the known names that are spelled most like a given one, whatever their case, hyphens and spaces.
+    """Return at most ``count`` known names that are spelled most like a given one, ignoring case, hyphens and spaces.
 
-    Args:
-        given: the name.
-        known: names to choose from.
-        count: names to return at most.
-        cutoff: likeness that a name must have, from 0 to 1; see ``difflib.get_close_matches``.
+    ``cutoff``: the least similarity, from 0 to 1; see ``difflib.get_close_matches``.
     """
     plain: dict[str, str] = {}
     for name in known:
@@ -118,8 +115,8 @@ def _plain(name: str) -> str:
 def printable(text: str) -> str:
     """Return a text in which escapes replace what a terminal or a page must not receive from the name of a file.
 
-    These are bytes that are not UTF-8, control characters other than tabs and line breaks, such as those that start the
-    commands of a terminal, and marks that reverse the direction of text, which hide the true ending of a name.
+    These are bytes that are not UTF-8; control characters except tabs and line breaks, as some start commands of a
+    terminal; and marks that reverse the direction of text, which hide the true ending of a name.
     """
     if text.isprintable():
         return text  # nearly always, also for pictures of megabytes in a page

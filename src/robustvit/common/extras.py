@@ -9,16 +9,13 @@ from robustvit.common.errors import UserError
 
 
 def import_extra(module: str, extra: str, need: str = "", otherwise: str = "") -> ModuleType:
-    """Import a library that an extra of the package installs.
+    """Import a library that an extra of the package installs; the message names the extra if it is missing.
 
     Args:
-        module: to import.
+        module: module to import.
         extra: name of the extra.
-        need: what needs it, for the message.
-        otherwise: how to do without it, for the end of the message.
-
-    Raises:
-        UserError: it is not installed.
+        need: what needs the library.
+        otherwise: how to do without it.
     """
     try:
         return importlib.import_module(module)

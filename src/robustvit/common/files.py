@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Reading and writing files: whole or not at all, never a pipe, and the errors of a full disk in a line."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import json
 import os
 import re
 import stat
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from robustvit.common.archive_files import is_archive
-from robustvit.common.errors import UserError, did_you_mean
+from robustvit.common.errors import UserError, causes_of, did_you_mean
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # of some network file systems
@@ -22,10 +23,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_OF_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 _LARGEST = 2_000_000_000  # bytes of a list or record
+_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 
 
 def expect_folder(folder: str | Path | None, of: str) -> Path:
-    """Return a folder of something, such as ``photos``; refuse one that is not named or does not exist."""
+    """Return a folder of ``photos``, for example; refuse it if it is not named or does not exist."""
     if folder is None:
         raise UserError(f"expected a folder of {of}, none was named: name it")
     if not Path(folder).is_dir():
@@ -36,18 +38,41 @@ def expect_folder(folder: str | Path | None, of: str) -> Path:
 
 
 def _similar_folder(missing: Path) -> str:
-    """Return what may have been meant by a folder that does not exist."""
+    """Suggest the folder that may have been meant by one that does not exist."""
     beside = missing.parent
     known = [str(beside / one.name) for one in beside.iterdir() if one.is_dir()] if beside.is_dir() else []
     return did_you_mean(str(missing), known) or "check the path"
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a file is at a path; a text that cannot be a path, being too long or holding a null, is none."""
+    """Whether a file exists at a path; false for text that cannot be a path because it is too long or has a null."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_archive(path: str | Path) -> bool:
+    """Whether a file is a zip or tar archive, or one of 7-Zip, RAR, gzip, bzip2, xz or Zstandard, whatever its name."""
+    if not Path(path).is_file():  # reading a pipe would block forever
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(8)
+        known = start.startswith(_ARCHIVES) or zipfile.is_zipfile(path)
+        return known or (any(start) and tarfile.is_tarfile(path))  # zeros would be an archive of nothing
+    except OSError:
+        return False
+
+
+def folder_bytes(folder: str | Path) -> int:
+    """Return the bytes of all readable files below a folder, without links."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # another process may be writing or removing it
+                total += 0 if (file := Path(parent, name)).is_symlink() else file.stat().st_size
+    return total
 
 
 def fresh_name(path: str | Path) -> Path:
@@ -61,16 +86,10 @@ def fresh_name(path: str | Path) -> Path:
 
 @contextmanager
 def new_file(path: str | Path, *, flush: bool = True) -> Iterator[BinaryIO]:
-    """Open a file beside its path, and move it there once all of it is on the disk.
+    """Open a file next to its path for writing bytes, and move it there once all of it is on the disk.
 
-    Killing the process, a power cut or a full disk at any moment leaves the old file or the new one.
-
-    Args:
-        path: where the file will be.
-        flush: wait until the disk has it; without, a power cut may lose it, as is fine for one of many pictures.
-
-    Yields:
-        A file to write bytes to.
+    Killing the process, a power cut or a full disk at any moment leaves the old file or the new one. Without ``flush``
+    nothing waits for the disk, and a power cut may lose the file; this is fine for one of many pictures.
     """
     path = Path(path)
     fresh = fresh_name(path)
@@ -103,19 +122,18 @@ def explain_full_disk(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _find_error_number(error: BaseException | None) -> int:
+def _find_error_number(error: BaseException) -> int:
     """Return the system's error number behind an error; 0 if there is none."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno:
-            return error.errno
-        if found := re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error)):  # messages of safetensors, new and old
+    for cause in causes_of(error):  # PyTorch wraps the error of the file
+        if isinstance(cause, OSError) and cause.errno:
+            return cause.errno
+        if found := re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(cause)):  # messages of safetensors, new and old
             return int(found[1])
-        error = error.__cause__ or error.__context__  # PyTorch wraps the error of the file
     return 0
 
 
 def sync_folder(path: str | Path, files: bool = False) -> None:
-    """Flush a folder's list of names to the disk, and with ``files`` the contents of its files."""
+    """Flush a folder's list of names to the disk; with ``files``, also the contents of its files."""
     if os.name != "posix":  # elsewhere folders cannot be opened
         return
     path = Path(path)
@@ -128,7 +146,7 @@ def sync_folder(path: str | Path, files: bool = False) -> None:
 
 
 def _flush(descriptor: int) -> None:
-    """Flush a file or folder to the disk, where its file system can."""
+    """Flush a file or folder to the disk, if its file system supports that."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -162,8 +180,7 @@ def write_json(value: Any, path: str | Path) -> None:
 def read_bytes(path: str | Path, most: int = _LARGEST) -> bytes:
     """Read a file of at most ``most`` bytes; refuse anything else before reading, as a pipe or device may have no end.
 
-    Raises:
-        OSError: the file is missing or cannot be read.
+    A file that is missing or cannot be read raises ``OSError``.
     """
     path = Path(path)
     found = path.stat()
@@ -179,7 +196,7 @@ def read_bytes(path: str | Path, most: int = _LARGEST) -> bytes:
 
 
 def read_settings(path: str | Path) -> dict[str, Any] | None:
-    """Read the settings that a folder was written with, a JSON object; None if they are missing or broken."""
+    """Read a JSON object, the settings that a folder was written with; None if it is missing or broken."""
     with suppress(UserError):
         found = read_json(path)
         return found if isinstance(found, dict) else None
@@ -197,3 +214,21 @@ def read_json(path: str | Path) -> Any:
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); make or download it again") from error
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the number of each line, from 1, and its object; empty lines are skipped."""
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} as lines of JSON in UTF-8: check the path, or write it again") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise UserError(f'{path}, line {number}: expected a JSON object such as {{"file_name": "a.jpg"}}: fix it')
+        yield number, entry

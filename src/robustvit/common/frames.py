@@ -1,4 +1,4 @@
-"""Results as pandas tables: one implementation for every result that a command returns."""
+"""Results of commands as pandas tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FrameRow = Mapping[str, object]
 
 
 class Tabular:
-    """A result that ``to_frame`` makes a pandas table of."""
+    """A result that can be converted to a pandas table."""
 
     @abstractmethod
     def frame_rows(self) -> Iterable[FrameRow]:
@@ -38,15 +38,12 @@ class Tabular:
 
 def flat_row(row: FrameRow) -> dict[str, object]:
     """Return a row with plain values only; nested ones become columns named after their path."""
-    found: dict[str, object] = {}
+    flat: dict[str, object] = {}
     for name, value in row.items():
-        found |= _flat(name, value)
-    return found
-
-
-def _flat(name: str, value: object) -> dict[str, object]:
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {one.name: getattr(value, one.name) for one in fields(value)}
-    if isinstance(value, Mapping):
-        return flat_row({name if key == "mean" else f"{name} {key}": one for key, one in value.items()})
-    return {name: str(value) if isinstance(value, Path) else value}
+        if is_dataclass(value) and not isinstance(value, type):
+            value = {field.name: getattr(value, field.name) for field in fields(value)}
+        if isinstance(value, Mapping):
+            flat |= flat_row({name if key == "mean" else f"{name} {key}": part for key, part in value.items()})
+        else:
+            flat[name] = str(value) if isinstance(value, Path) else value
+    return flat

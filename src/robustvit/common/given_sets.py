@@ -1,4 +1,4 @@
-"""Sets of the library ``datasets`` that are given from Python, kept in a folder that every command can name."""
+"""Sets of the library ``datasets`` that are given from Python, written to a folder that every command can read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
 from robustvit.common.progress import warn
 
-OF_PHOTOS = ("images", "val_images", "test_images")  # options that a set may stand for
+OF_PHOTOS = ("images", "val_images", "test_images")  # options that take a set
 
 
 def cache_folder() -> Path:
@@ -28,26 +28,19 @@ def is_given_set(value: object) -> bool:
 
 
 def name_given_set(value: Any, option: str) -> str:
-    """Write a set to the cache, and return what names it: ``hf:FOLDER``.
+    """Write a ``Dataset`` or ``IterableDataset`` to the cache, and return its name for commands, ``hf:FOLDER``.
 
     The folder is named after the rows, so the same set has the same name in every call, and a run can be resumed with
     it. A stream is read to its end.
-
-    Args:
-        value: a ``Dataset`` or an ``IterableDataset``.
-        option: for the message.
-
-    Raises:
-        UserError: it is several sets, has no rows, or cannot be written.
     """
     library = import_extra("datasets", "sets", f"a set as {option}")
     if isinstance(value, dict):
         parts = ", ".join(map(str, value))
-        raise UserError(f"expected one set as {option}, got one of the parts {parts}: give one of them")
+        raise UserError(f"expected a single set as {option}, got the parts {parts}: give one of them")
     if isinstance(value, library.IterableDataset):
         value = library.Dataset.from_generator(lambda: iter(value), features=value.features, keep_in_memory=True)
     if not len(value):
-        raise UserError(f"expected photos in the set given as {option}, it has no rows")
+        raise UserError(f"expected photos in the set given as {option}, but it has no rows: give another")
     folder = cache_folder() / "sets"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -59,5 +52,5 @@ def name_given_set(value: Any, option: str) -> str:
         named = folder / digest.hexdigest()[:16]
         if not named.exists():
             held.rename(named)
-            warn(f"the set given as {option} is kept in {named}, which ROBUSTVIT_CACHE can move")
+            warn(f"the set given as {option} is stored in {named}; ROBUSTVIT_CACHE names another folder")
     return f"hf:{named}"

@@ -1,8 +1,8 @@
-"""95 % CIs of accuracies over groups: the worst group, the gap between groups, and means with given weights.
+"""95 % CIs of accuracies over groups: the worst group, the gap between groups, and weighted means.
 
-The lowest of several estimates is lower than the lowest true accuracy on average, and the interval of the group that
-happened to be the lowest takes no account of the choice. The intervals here are of the true lowest accuracy, whichever
-group has it.
+On average, the lowest of several estimates is below the lowest true accuracy, and the interval of the group that
+happens to be the lowest ignores that it was chosen. The intervals here are of the lowest true accuracy, whichever group
+has it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from robustvit.common.intervals import (
     Interval,
     for_several,
     independent_difference,
+    mean_interval,
     paired_difference,
     wilson_bounds,
 )
@@ -34,12 +35,11 @@ def worst_interval(answers: Sequence[ArrayLike]) -> Interval:
     Args:
         answers: 0 or 1 for each photo of each group; no group is empty.
     """
-    rights = [np.asarray(group, dtype=np.float64) for group in answers]
-    means = [float(group.mean()) for group in rights]
-    lowest = int(np.argmin(means))
-    low = min(wilson_bounds(int(group.sum()), group.size)[0] for group in rights)
-    high = min(wilson_bounds(int(group.sum()), group.size, _sidak(len(rights)))[1] for group in rights)
-    return Interval(means[lowest], low, max(high, means[lowest]), rights[lowest].size)
+    parts = [mean_interval(group) for group in answers]
+    lowest, tail = min(parts, key=lambda part: part.mean), _sidak(len(parts))
+    highs = [wilson_bounds(int(np.sum(group)), len(np.asarray(group)), tail)[1] for group in answers]
+    low, high = min(part.low for part in parts), max(min(highs), lowest.mean)
+    return Interval(lowest.mean, low, high, lowest.count)
 
 
 def best_interval(answers: Sequence[ArrayLike]) -> Interval:
@@ -65,25 +65,19 @@ def worst_change(before: Sequence[ArrayLike], after: Sequence[ArrayLike]) -> Int
     With ``d_g`` the change in a group, the change of the lowest is at least that of the group which is worst after, and
     at most that of the group which is worst before. Which these are is not known: the ends are the lowest lower bound
     of ``d_g`` over the groups that may be worst after, and the highest upper bound over those that may be worst before.
-    Where a model lifts the worst group to the level of the others, any may be the worst after, also one that loses. So
-    neither end is farther out than those of the intervals of both sides allow, ``after.low - before.high`` and
-    ``after.high - before.low``.
-
-    Args:
-        before: 0 or 1 for each photo of each group.
-        after: the same photos in the same order.
+    Where a model lifts the worst group to the level of the others, any may be the worst after, even one that loses. So
+    neither end is farther out than the intervals of both sides allow, ``after.low - before.high`` and
+    ``after.high - before.low``. Answers are 0 or 1 for each photo of each group, in the same order.
     """
     changes = [paired_difference(old, new) for old, new in zip(before, after, strict=True)]
-    old, new = worst_interval(before), worst_interval(after)
-    low = min(changes[i].low for i in _may_be_worst(after))
-    high = max(changes[i].high for i in _may_be_worst(before))
-    return _within(old, new, low, high)
+    old, new = ([mean_interval(group) for group in answers] for answers in (before, after))
+    return _change_of_worst(worst_interval(before), worst_interval(after), old, new, changes)
 
 
 def worst_of(parts: Sequence[Interval]) -> Interval:
     """Return the lowest of several accuracies with a 95 % CI of the lowest true one, from the interval of each.
 
-    For accuracies whose intervals are not Wilson's, such as those on backgrounds that photos share: as
+    For accuracies whose intervals are not Wilson's, such as those on backgrounds that photos share: as in
     ``worst_interval``, but the upper ends are widened by Bonferroni's rule, see ``for_several``.
     """
     lowest = min(parts, key=lambda part: part.mean)
@@ -92,50 +86,31 @@ def worst_of(parts: Sequence[Interval]) -> Interval:
 
 
 def worst_change_of(before: Sequence[Interval], after: Sequence[Interval], changes: Sequence[Interval]) -> Interval:
-    """Return the change of the lowest accuracy as ``worst_change`` does, from the intervals of each group.
+    """Return the change of the lowest accuracy as ``worst_change`` does, from the intervals of each group."""
+    return _change_of_worst(worst_of(before), worst_of(after), before, after, changes)
 
-    Args:
-        before: accuracy of each group.
-        after: the same of the other model, or on another background.
-        changes: of each group, with intervals.
-    """
-    old, new = worst_of(before), worst_of(after)
+
+def _change_of_worst(
+    old: Interval, new: Interval, before: Sequence[Interval], after: Sequence[Interval], changes: Sequence[Interval]
+) -> Interval:
+    """Return the change of the lowest accuracy, from ``old`` to ``new``; see ``worst_change``."""
     low = min(change.low for change, part in zip(changes, after, strict=True) if part.low <= new.high)
     high = max(change.high for change, part in zip(changes, before, strict=True) if part.low <= old.high)
-    return _within(old, new, low, high)
+    low, high = max(low, new.low - old.high), min(high, new.high - old.low)
+    return Interval(new.mean - old.mean, low, high, min(old.count, new.count))
 
 
 def weighted_interval(parts: Sequence[Interval], weights: Sequence[float], least: float = 0.0) -> Interval:
-    """Return a mean of independent means with given weights, by square-and-add (Zou and Donner 2008).
+    """Return a weighted mean of accuracies of groups of different photos, or of changes, by square-and-add.
 
-    Args:
-        parts: accuracies of groups of different photos, or changes of them.
-        weights: of each, not negative; they are divided by their sum.
-        least: the lowest possible value, -1 for changes.
+    Zou and Donner (2008). Weights are not negative, and are divided by their sum; ``least`` is the lowest possible
+    value, -1 for changes.
     """
     shares = np.asarray(weights, dtype=np.float64) / float(np.sum(weights))
     mean = float(sum(share * part.mean for share, part in zip(shares, parts, strict=True)))
     down = math.hypot(*(share * (part.mean - part.low) for share, part in zip(shares, parts, strict=True)))
     up = math.hypot(*(share * (part.high - part.mean) for share, part in zip(shares, parts, strict=True)))
     return Interval(mean, max(least, mean - down), min(1.0, mean + up), sum(part.count for part in parts))
-
-
-def _within(old: Interval, new: Interval, low: float, high: float) -> Interval:
-    """Return the change from one lowest accuracy to another, with no end farther out than their intervals allow."""
-    return Interval(
-        new.mean - old.mean,
-        max(low, new.low - old.high),
-        min(high, new.high - old.low),
-        min(old.count, new.count),
-    )
-
-
-def _may_be_worst(answers: Sequence[ArrayLike]) -> list[int]:
-    """Return the groups whose interval reaches below the upper end of the lowest accuracy."""
-    highest = worst_interval(answers).high
-    rights = [np.asarray(group, dtype=np.float64) for group in answers]
-    lows = [wilson_bounds(int(group.sum()), group.size)[0] for group in rights]
-    return [i for i, low in enumerate(lows) if low <= highest]
 
 
 def _sidak(groups: int) -> float:

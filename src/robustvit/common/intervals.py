@@ -1,7 +1,7 @@
-"""Means with 95 % CIs: of one model, of the paired difference of two, and of answers on shared backgrounds.
+"""Means with 95 % CIs: for one model, for the paired difference of two, and for answers on shared backgrounds.
 
-Answers (right or wrong) and shares of answers never get an interval of width zero: a few photos whose answers did not
-change say little about the next one. All intervals are closed formulas, so none depends on a seed.
+Answers (right or wrong) and shares of answers never get an interval of width zero: if the answers to a few photos did
+not change, the next one may. All intervals are closed formulas, so none depends on a seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 Z = float(stats.norm.ppf(0.975))
-# Added to the photos before the variance is taken, so that few or equal answers do not look certain.
+# Added to the photos before computing the variance, so that few or equal answers do not look certain.
 FOR_MEAN = np.array([0.0, 0.0, 1.0, 1.0])  # Agresti and Coull 1998: two wrong and two right answers
 FOR_DIFFERENCE = np.array([1.0, -1.0])  # Bonett and Price 2012: one photo helped and one harmed
 
@@ -49,8 +49,8 @@ class ClusteredAnswers:
 
     Attributes:
         right: 1 where the answer was right, 0 where it was wrong.
-        photos: which photo the object is from; any integers.
-        donors: which photo lent the background; any integers.
+        photos: photo that the object is from, as any integer.
+        donors: photo that lent the background, as any integer.
     """
 
     right: ArrayLike
@@ -59,15 +59,11 @@ class ClusteredAnswers:
 
 
 def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
-    """Return the mean of one value per photo, each in [-1, 1], with its 95 % CI.
+    """Return the mean of one value per photo, ``(N,)`` in [-1, 1], with its 95 % CI.
 
     Wilson's interval if all values are 0 or 1. Student's t otherwise, clipped to the range; with a single value the
-    interval is the whole range.
-
-    Args:
-        values: ``(N,)``.
-        shares: the values are shares of answers, such as accuracy averaged over seeds. Their interval is that of
-            Agresti and Coull (1998), with the variance of the shares.
+    interval is the whole range. ``shares``: the values are shares of answers, such as accuracy averaged over seeds;
+    their interval is that of Agresti and Coull (1998), with the variance of the shares.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size and np.isin(numbers, (0.0, 1.0)).all():
@@ -75,7 +71,7 @@ def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
     return _wald(numbers, FOR_MEAN) if shares else _student(numbers)
 
 
-@cache  # SciPy tests the share too, which takes milliseconds: a set has a thousand classes, and few different counts
+@cache  # SciPy also tests the share, which takes milliseconds: a set has a thousand classes, but few different counts
 def wilson_bounds(right: int, count: int, tail: float = 0.025) -> tuple[float, float]:
     """Return Wilson's bounds of a share, each of which fails with probability ``tail``."""
     found = stats.binomtest(right, count).proportion_ci(confidence_level=1 - 2 * tail, method="wilson")
@@ -83,14 +79,10 @@ def wilson_bounds(right: int, count: int, tail: float = 0.025) -> tuple[float, f
 
 
 def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = False) -> Interval:
-    """Return the mean of ``after - before`` over the same photos, values in [0, 1], with its 95 % CI.
+    """Return the mean of ``after - before`` over the same photos, ``(N,)`` in [0, 1], with its 95 % CI.
 
-    Bonett and Price's interval (see ``paired_interval``) if all values are answers, Student's t otherwise.
-
-    Args:
-        before: ``(N,)``.
-        after: ``(N,)``, the same photos.
-        shares: the values are shares of answers, or answers minus chance; they are treated as answers.
+    Bonett and Price's interval (see ``paired_interval``) if all values are answers, Student's t otherwise. ``shares``:
+    the values are shares of answers, or answers minus chance, which are treated as answers.
     """
     old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     whole = all(np.isin(side, (-1.0, 0.0, 1.0)).all() for side in (old, new))
@@ -98,7 +90,7 @@ def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = Fal
 
 
 def mcnemar(helped: int, harmed: int) -> float:
-    """Return the exact two-sided p-value of McNemar's test from the photos whose answer changed either way."""
+    """Return the exact two-sided p-value of McNemar's test, from the numbers of answers that changed either way."""
     turned = helped + harmed
     return float(stats.binomtest(helped, turned).pvalue) if turned else 1.0
 
@@ -139,7 +131,7 @@ def crossed_difference(before: ClusteredAnswers, after: ClusteredAnswers) -> Int
 
     Args:
         before: answers of one model, or on one kind of background.
-        after: answers of the other. Photos that only one of the two has are ignored.
+        after: answers of the other. Photos that only one side has are ignored.
     """
     shared = np.intersect1d(before.photos, after.photos)
     old, new = _Cells.of(before, shared), _Cells.of(after, shared)
@@ -234,7 +226,7 @@ def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
     if not numbers.size:
         return Interval(math.nan, math.nan, math.nan, 0)
     mean, count = float(numbers.mean()), numbers.size
-    reach = 2.0  # a single value says nothing: the whole range
+    reach = 2.0  # for a single value, the whole range
     if count > 1:
         reach = float(special.stdtrit(count - 1, 0.975) * numbers.std(ddof=1)) / math.sqrt(count)
     return clip(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)

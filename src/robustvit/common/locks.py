@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 
 _LOCK, _FILE = ".lock", ".lock.held"
-LOCKS = (_LOCK, _FILE)  # names of the files, which stay in a folder
+LOCKS = (_LOCK, _FILE)  # names of the files, which remain in the folder
 _SECONDS_TO_LET_GO = 8  # processes that read photos for a command that was killed notice it after 5
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -22,12 +22,9 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno
 def lock_folder(folder: str | Path, *, who: str, enabled: bool = True) -> Iterator[None]:
     """Create a folder and lock it; the lock of a process that dies is released.
 
-    Some network file systems have no locks. There a file stands for the lock, which a process that is killed leaves.
-
-    Args:
-        folder: the folder.
-        who: what another process that holds the lock is called, as ``another run``.
-        enabled: of several processes of a job only the main one locks.
+    Some network file systems have no locks. There a file serves as the lock; a process that is killed leaves it behind.
+    ``who`` names another process that holds the lock, such as ``another run``. Of several processes of a job, only the
+    main one is ``enabled`` to lock.
     """
     if not enabled:
         yield
@@ -56,6 +53,6 @@ def _acquire(folder: Path, who: str) -> BaseFileLock:
     try:
         lock.acquire()
     except Timeout as error:
-        raise UserError(f"{busy}; if none is, remove {folder / _FILE}, which a killed one left behind") from error
-    warn(f"{folder} is on a disk without file locks: the file {_FILE} in it keeps others away while this runs")
+        raise UserError(f"{busy}; if nothing is, remove {folder / _FILE}, left behind by a killed process") from error
+    warn(f"{folder} is on a disk without file locks: the file {_FILE} in it locks the folder while this runs")
     return lock

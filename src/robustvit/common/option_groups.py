@@ -1,7 +1,7 @@
 """Options shared by several commands, each defined and described once; commands receive them as objects.
 
-A command that differs in a single option says so in its definition: a subclass that overrides the field, another
-default in ``command``, or a line in its docstring. Nothing heavy is imported.
+A command that differs in a single option overrides it: the field in a subclass, the default in ``command``, or the
+description in its docstring. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ class MetricOption:
     """Verdict.
 
     Attributes:
-        metric: what the verdict decides by: accuracy, balanced-accuracy (mean recall of the classes), macro-f1, auroc
-            or average-precision (means over the classes; these two rank the photos by score), or worst-group (accuracy
-            in the group with the lowest). A multi-label model has average-precision instead of accuracy.
+        metric: metric of the verdict: accuracy, balanced-accuracy (mean recall of the classes), macro-f1, auroc or
+            average-precision (means over the classes; these two rank the photos by score), or worst-group (accuracy in
+            the worst group). A multi-label model has average-precision instead of accuracy.
     """
 
     metric: MetricName = "accuracy"
@@ -94,7 +94,7 @@ class VerdictOnPhotos(JudgingOptions, MetricOption):
     """Verdict.
 
     Attributes:
-        backgrounds: also judge on backgrounds that are in no photo: textures (that come with the package), a folder of
+        backgrounds: also judge on backgrounds from outside the photos: textures (those of the package), a folder of
             photos without your objects, or none. They decide the verdict if a model was trained on swapped backgrounds.
     """
 
@@ -107,7 +107,7 @@ class AtInferenceOption:
 
     Attributes:
         at_inference: also test the model on the object alone, without training: crop (to the object), mask (the rest is
-            black), blur (the rest is blurred), or several, such as crop,mask,blur; none. Each is measured alone and
+            black), blur (the rest is blurred), several, such as crop,mask,blur, or none. Each is measured alone and
             averaged with the answer to the whole photo. With a baseline, the baseline is tested this way.
     """
 
@@ -119,8 +119,8 @@ class InferenceOptions(AtInferenceOption):
     """Without training.
 
     Attributes:
-        object_by: how the object is found there: relevance (the model's own map of each picture, above its mean) or
-            masks (those of the photos, which are not available when a model is deployed).
+        object_by: how that test finds the object: relevance (where the model's own map of each picture exceeds its
+            mean) or masks (those of the photos, which are not available when a model is deployed).
     """
 
     object_by: ObjectBy = "relevance"

@@ -1,4 +1,4 @@
-"""The four outcomes of a comparison: how intervals decide, what each means in words, and how runs are ranked."""
+"""The four outcomes of a comparison: how intervals decide them, what each means, and how runs are ranked."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _NEXT_ELSEWHERE: dict[Outcome, str] = _NEXT | {  # after ``evaluate``
         "finetune, may make one."
     ),
 }
-GAIN = 0.05  # a gain worth detecting: "not shown" says how many photos that would take
-MIN_PHOTOS = 20  # with fewer, photos that all change the same way too often exclude zero by chance
+GAIN = 0.05  # a gain worth detecting: "not shown" says how many photos detect it
+MIN_PHOTOS = 20  # with fewer, photos that all change in the same direction exclude zero by chance too often
 
 
 def outcome_of(gain: Interval, ordinary: Interval | None, max_drop: float) -> Outcome:
@@ -46,7 +46,7 @@ def outcome_of(gain: Interval, ordinary: Interval | None, max_drop: float) -> Ou
 
     Args:
         gain: change of the decisive measure, -1 to 1.
-        ordinary: change of ordinary accuracy, -1 to 1; None if it is not known.
+        ordinary: change of ordinary accuracy, -1 to 1; None if unknown.
         max_drop: points of ordinary accuracy that may be lost.
     """
     if gain.high < 0 or (ordinary is not None and _beyond(ordinary.high, max_drop)):
@@ -74,9 +74,9 @@ def rank(gain: Interval, ordinary: Interval | None, max_drop: float) -> float:
 
 
 def photos_needed(change: Interval, half_width: float) -> int:
-    """Return how many photos would give an interval this half width, if the same share of answers changes.
+    """Return how many photos would give an interval of this half width, if the same share of answers changes.
 
-    The width shrinks with the square root of the number of photos, including the two that are added to them.
+    The width shrinks with the square root of the number of photos, including the two that are added.
     """
     return math.ceil((change.count + 2) * (change.half_width / half_width) ** 2 - 2)
 
@@ -93,8 +93,10 @@ def sentence_of(
     """Describe an outcome in a sentence.
 
     Args:
-        outcome: see ``outcome_of``.
-        gain: as there; as are ``ordinary`` and ``max_drop``.
+        outcome: as ``outcome_of`` decides it from ``gain``, ``ordinary`` and ``max_drop``.
+        gain: change of the decisive measure.
+        ordinary: change of ordinary accuracy.
+        max_drop: points of it that may be lost.
         where: what the gain was measured on, such as "random backgrounds".
         metric: what was measured, such as "balanced accuracy".
         photo: what the intervals count, such as "photo of the worst group".
@@ -122,10 +124,7 @@ def sentence_of(
 
 
 def open_cost(ordinary: Interval, max_drop: float, photo: str = "photo") -> str:
-    """Describe a change whose interval reaches beyond ``max_drop`` points, and how many photos would settle it.
-
-    ``photo``: as in ``sentence_of``.
-    """
+    """Describe a change whose interval reaches beyond ``max_drop`` points, and how many photos would settle it."""
     lost = f"{-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed"
     possible = f"{ordinary.points()}, so up to {lost}."
     spare = max_drop / 100 + ordinary.mean
@@ -147,7 +146,7 @@ def plural_of(photo: str) -> str:
 
 
 def _could_show(gain: Interval, photo: str) -> str:
-    """Say whether the photos were enough to show a gain, and how many would be."""
+    """Say whether the photos were enough to show a gain, and how many are needed if not."""
     photos = plural_of(photo)
     few = f"{pluralize(gain.count, photo, photos)} {'is' if gain.count == 1 else 'are'} too few to exclude one"
     needed, points = photos_needed(gain, GAIN), f"a gain of {100 * GAIN:g} points"

@@ -1,4 +1,4 @@
-"""Checks that a result can be written to a path, before work is spent on it: nothing of the user's is overwritten."""
+"""Checks before any work that a result can be written to a path, and that no file of the user is overwritten."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from robustvit.common.errors import UserError
 
 
 def check_writable(path: str | Path, *, inside: bool = False) -> None:
-    """Check that a file or folder can be created at a path, or ``inside`` it, before work is spent on it."""
-    parent = Path(path).absolute() if inside else Path(path).absolute().parent
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
+    """Check that a file or folder can be created at a path, or ``inside`` it."""
+    place = Path(path).absolute()
+    parents = [place] * inside + [*place.parents]
+    parent = next((folder for folder in parents if folder.exists()), parents[-1])
     if not parent.is_dir():
         raise UserError(f"cannot write {path}: {parent} is a file; name another path")
     if not os.access(parent, os.W_OK):
@@ -26,14 +26,14 @@ def check_own_folder(
     """Check that a folder can be written to: it is new, empty, or was written by the same command before.
 
     Args:
-        folder: the folder.
+        folder: path of the folder.
         own: whether it was written by that command.
         command: name of the command; empty if the folder must be new or empty.
-        option: that names the folder.
+        option: option that names the folder.
         ignore: names of files that do not count.
 
     Returns:
-        Whether it holds what the command wrote.
+        Whether the folder holds what the command wrote.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -48,19 +48,16 @@ def check_own_folder(
 
 
 def check_new_file(path: str | Path, option: str = "--out") -> None:
-    """Check that a new file can be created at a path, which an option names, before work is spent on it."""
+    """Check that a new file can be created at the path that an option names."""
     if Path(path).exists():
         raise UserError(f"{path} exists already: name another file as {option}")
     check_writable(path)
 
 
 def check_own_page(path: str | Path, mark: str, kind: str) -> None:
-    """Check that an HTML page can be written to a path: there is none yet, or an older one of the same kind.
+    """Check that an HTML page can be written to a path: it is free, or has an older page of the same ``kind``.
 
-    Args:
-        path: of the page.
-        mark: text in the first 500 characters of such pages.
-        kind: what to call them, such as ``a report``.
+    Such pages, ``a report`` for example, have ``mark`` in their first 500 characters.
     """
     path = Path(path)
     check_writable(path)
@@ -73,7 +70,7 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
 
 
 def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
-    """Return the paths of an HTML page and of the record beside it, after checking that both can be written."""
+    """Return the paths of an HTML page and of the record next to it, after checking that both can be written."""
     page = Path(out)
     record = page.with_suffix(".json")
     if page.suffix.lower() not in (".html", ".htm"):

@@ -42,7 +42,7 @@ def escape_latex(text: str) -> str:
 
 
 def unbroken(text: str) -> Markup:
-    """Escape text for HTML, with names of options in elements of class ``option``, which a page keeps on one line."""
+    """Escape text for HTML, with names of options in elements of class ``option``, which pages keep on one line."""
     escaped = str(escape(with_minus(printable(text))))
     return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<span class=option>\1</span>", escaped))
 
@@ -51,8 +51,8 @@ def unbroken(text: str) -> Markup:
 def environment(format: str, package: str, *, trim: bool = False) -> Environment:
     """Return the environment of the templates of a package and of ``common``, in ``markdown``, ``html`` or ``latex``.
 
-    Values are printed as ``printable`` returns them, so that a file name on a page cannot hide its ending, and negative
-    numbers have a minus sign, also within sentences that have a hyphen where they are printed and stored.
+    Values are written as ``printable`` returns them, so that a file name on a page cannot hide its ending. Negative
+    numbers get a minus sign, also within sentences, which have a hyphen where they are printed and stored.
     """
     escapes: dict[str, Callable[[str], str]] = {"html": str, "markdown": escape_markdown, "latex": escape_latex}
     escape = escapes[format]
@@ -73,14 +73,7 @@ def environment(format: str, package: str, *, trim: bool = False) -> Environment
 
 
 def page_template(package: str, name: str, *, trim: bool = False, **filters: Callable[[Any], str]) -> Template:
-    """Load the template of an HTML page.
-
-    Args:
-        package: package with the file.
-        name: file name.
-        trim: drop lines that hold nothing but a block.
-        filters: more filters than ``pluralize`` and ``printable``.
-    """
+    """Load the template of an HTML page; ``trim`` drops lines with nothing but a block."""
     pages = environment("html", package, trim=trim)
     pages.filters |= filters
     return pages.get_template(name)

@@ -22,7 +22,7 @@ class PixelOptions:
     Attributes:
         range: which numbers are black and white in photos of more than 8 bits: auto (decided for the whole set; you are
             asked if in doubt), bits such as 12 (0 to 4095), 1 (floats from 0 to 1), LOW:HIGH (values outside become
-            black or white) or percentile (the 1st and 99th of the set); default: as the model was finetuned with, else
+            black or white) or percentile (the 1st and 99th of the set); default: as in the model's finetuning, else
             auto.
         alpha: white (transparent pixels show a white background) or ignore (the fourth band is dropped, as most
             training programs do); default: white; you are asked if in doubt.
@@ -38,11 +38,11 @@ class PixelOptions:
 
     @property
     def said(self) -> dict[str, str]:
-        """What is given of these two options, as it is written to files."""
+        """Those of the two options that are given, as they are written to files."""
         return {name: str(value) for name, value in (("range", self.range), ("alpha", self.alpha)) if value is not None}
 
     def or_else(self, recorded: PixelOptions) -> Self:
-        """Return these options; what is not given is taken from those that are recorded with a model."""
+        """Return these options, completed with those recorded with a model."""
         if None not in (self.range, recorded.range) and str(self.range) != str(recorded.range):
             from robustvit.common.progress import warn
 
@@ -57,16 +57,16 @@ class ColumnOptions:
     """Columns and class folders.
 
     Attributes:
-        class_folders: which of nested folders is the class of a photo: top (the one directly in the folder of photos,
-            as torchvision's ImageFolder reads it, the default) or inner (the one that the photo lies in).
+        class_folders: which of nested folders is the class of a photo: top (directly in the folder of photos, as in
+            torchvision's ImageFolder; the default) or inner (the folder that contains the photo).
         image_column: column that holds the photos of a list, parquet file or set, if it has an unusual name.
         label_column: column that holds their classes.
         mask_column: column that holds their masks.
         group_by: which group a photo is from (camera, hospital, lot, background): a column of the list (default: group,
-            if it has one), several such as place,class, where class is that of the photo, or for folders a pattern such
-            as {site}/{class} or {split}/{site}/{class}, down to the folder that the photo lies in.
-        label_separator: what separates several classes in one cell, for a multi-label model, such as | or a space;
-            default: the one of | ; , that is there.
+            if it exists), several such as place,class, where class is that of the photo, or for folders a pattern such
+            as {site}/{class} or {split}/{site}/{class}, down to the folder that contains the photo.
+        label_separator: separator of several classes in one cell, for a multi-label model, such as | or a space;
+            default: whichever of | ; , occurs.
     """
 
     class_folders: ClassFolders | None = None
@@ -118,7 +118,7 @@ class PhotoOptions(PixelOptions, ColumnOptions, NoObjectOption):
 
     @property
     def given(self) -> str:
-        """The first option that was given, or an empty string."""
+        """The name of the first option that was given, or an empty string."""
         return next((one.name for one in fields(self) if getattr(self, one.name) != one.default), "")
 
 

@@ -20,16 +20,12 @@ from torch import Tensor
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import new_file
 
-_LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them shows on any photo
+_LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them is visible on any photo
 _SIDE = 280
 
 
 def outline_mask(image: Tensor, mask: Tensor, side: int = _SIDE) -> np.ndarray:
-    """Draw the outline of a mask, ``(1, H, W)``, on its image, ``(3, H, W)``, scaled to ``side`` pixels.
-
-    Returns:
-        uint8 ``(H, W, 3)``.
-    """
+    """Draw the outline of a mask, ``(1, H, W)``, on its image, ``(3, H, W)``: uint8 with ``side`` as longer side."""
     photo = fit_side(Image.fromarray(pixels_of(image)), side)
     cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
     return draw_outline(np.array(photo), np.asarray(cover) > 0.5)
@@ -101,13 +97,9 @@ def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.n
 def figure_of_rows(
     rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str | Path, *, dpi: int = 110, legend: str = ""
 ) -> None:
-    """Write rows of equally many titled pictures, uint8 or [0, 1] arrays, as one PNG.
+    """Write rows of equally many titled pictures, uint8 or [0, 1] arrays of 2.4 inches width, as one PNG.
 
-    Args:
-        rows: titles and pictures.
-        path: of the PNG.
-        dpi: pixels per inch; a picture is 2.4 inches wide.
-        legend: what the colours of relevance maps mean; a bar of them is drawn below.
+    ``legend``: meaning of the colours of relevance maps; a bar of them is drawn below.
     """
     across = len(rows[0])
     figure = Figure(figsize=(2.4 * across, 2.75 * len(rows) + 0.5 * bool(legend)), dpi=dpi, layout="constrained")

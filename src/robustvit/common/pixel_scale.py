@@ -1,4 +1,4 @@
-"""Which numbers in a photo are black and white: the option ``--range``, read and written."""
+"""Which numbers in a photo are black and white: parsing and writing the option ``--range``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,7 @@ CHOICES = ("auto", "percentile")
 
 @dataclass(frozen=True)
 class Scale:
-    """The numbers that are black and white.
-
-    Attributes:
-        low: is black.
-        high: is white.
-        clips: whether numbers beyond are black or white; else they are refused.
-    """
+    """The numbers ``low`` and ``high`` are black and white; those outside are clipped if it ``clips``, else refused."""
 
     low: float
     high: float

@@ -1,4 +1,4 @@
-"""Progress, a bar on a terminal and a line every 30 seconds elsewhere, and warnings."""
+"""Progress, as a bar on a terminal and a line every 30 seconds elsewhere, and warnings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Speed(ProgressColumn):
 
 
 class _Lines(Progress):
-    """Progress that is hidden, and said in a line from time to time: in logs and in continuous integration."""
+    """Progress as a line from time to time, for logs and continuous integration."""
 
     def add_task(self, *args: Any, **options: Any) -> TaskID:
         """Add a task; its first line comes ``QUIET`` seconds later."""
@@ -73,7 +73,7 @@ class _Lines(Progress):
         description: str = "Working...",
         update_period: float = 0.1,
     ) -> Iterator[Item]:
-        """Iterate over items; rich's own counts in a thread that ends where nothing is drawn."""
+        """Iterate over items; rich counts them in a thread, which ends if nothing is drawn."""
         task = self.add_task(description, total=total, completed=completed) if task_id is None else task_id
         for item in sequence:
             yield item
@@ -92,8 +92,9 @@ class _Lines(Progress):
 
 
 def bar(*, speed: bool = False) -> Progress:
-    """Return a progress bar with counts, time left and, with ``speed``, images per second; off a terminal it is hidden,
-    and a line every ``QUIET`` seconds says the same.
+    """Return a progress bar with counts, time left and, with ``speed``, images per second.
+
+    Without a terminal, a line every ``QUIET`` seconds says the same.
     """
     columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     columns += [_Speed()] * speed + [TimeRemainingColumn()]
@@ -111,11 +112,8 @@ def bar(*, speed: bool = False) -> Progress:
     return made
 
 
-def state() -> tuple[str, float, float] | None:
-    """Return description, steps done and total steps of the latest bar, or None before it starts.
-
-    It works without a terminal too, so that a process can report its progress to another.
-    """
+def latest_progress() -> tuple[str, float, float] | None:
+    """Return description, steps done and total steps of the latest bar, also without a terminal; None before it."""
     tasks = [task for made in _latest for task in made.tasks]
     if not tasks:
         return None
@@ -130,7 +128,7 @@ def track(items: SizedIterable[Item], description: str) -> Iterator[Item]:
 
 @contextmanager
 def saying_once(*known: str) -> Iterator[None]:
-    """Print each warning once within a ``with`` block, however often a model is loaded; ``known`` ones not at all."""
+    """Print each warning once within a ``with`` block, however often a model is loaded, and ``known`` ones never."""
     before = _said[0]
     _said[0] = {*(before or ()), *known}
     try:
@@ -140,7 +138,7 @@ def saying_once(*known: str) -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """Print a warning to stderr, whatever characters it holds."""
+    """Print a warning to stderr, whatever characters it contains."""
     if _said[0] is not None:
         if text in _said[0]:
             return
@@ -149,5 +147,5 @@ def warn(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print a result to stderr as it comes, while a command goes on."""
+    """Print an intermediate result to stderr while a command runs."""
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

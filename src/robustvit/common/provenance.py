@@ -19,15 +19,17 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, the machine and the libraries that influence a result."""
-    return {"python": platform.python_version(), "machine": platform.platform()} | {p: _version(p) for p in _PACKAGES}
+    packages = {name: installed_version(name) or "not installed" for name in _PACKAGES}
+    return {"python": platform.python_version(), "machine": platform.platform()} | packages
 
 
 @cache  # each look-up takes milliseconds
-def _version(package: str) -> str:
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 def provenance() -> dict[str, Any]:

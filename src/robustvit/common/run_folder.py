@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,26 +20,29 @@ from robustvit.common.provenance import time_now, versions
 from robustvit.common.run_selection import RunSelection
 from robustvit.common.yaml_files import read_mapping
 
+if TYPE_CHECKING:
+    from robustvit.common.verdict import Comparison
+
 MODULE = "a module given from Python"  # recorded for a model that has no name
 _MARK = "config.yaml"
-_VERSION = "robustvit"  # the key that marks a config.yaml as ours
+_VERSION = "robustvit"  # the key that marks a config.yaml as written by this package
 _STATE = "state.pt"
-_BEFORE_ALL = (*LOCKS, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
+_BEFORE_ALL = (*LOCKS, f".{_MARK}.new")  # all files of a run that was killed before its settings were written
 _MAY_CHANGE = ("at_inference", "epochs", "out", "save_every", "tracker", "workers")
 
 
-SWEEP, ORIGINALS = "sweep.yaml", "originals"  # what a folder of trials holds besides them
+SWEEP, ORIGINALS = "sweep.yaml", "originals"  # in a folder of trials
 
 
 class RunFolder:
     """The files of a run.
 
-    ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
-    training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
-    resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
-    (measures of every held-out photo), ``by_class.json`` (the guided model's numbers of each class),
-    ``at_inference.json`` (what the original answers when it is shown the object alone), ``verdict.json``,
-    ``panels/``. With groups, ``groups.json`` has the measures by group, and the numbers of training photos. With
+    ``config.yaml`` (settings), ``versions.json`` (with command and start), ``selection.csv``, ``beginning.json``
+    (losses and answers before training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each
+    epoch), ``state.pt`` (to resume from), ``best/`` and ``last/`` (models for ``load_model``), ``before.json`` and
+    ``after.json`` (measures of every held-out photo), ``by_class.json`` (the guided model's numbers of each class),
+    ``at_inference.json`` (answers of the original to the object alone), ``verdict.json``, ``panels/``. With groups,
+    ``groups.json`` has the measures by group as in JSON, and ``training``, photos by group. With
     ``--weight-interpolation``, ``finetuned/`` is the epoch that was kept, ``best/`` lies between it and the original,
     and ``interpolation.json`` says where.
     """
@@ -52,13 +55,13 @@ class RunFolder:
         self.before, self.after = self.path / "before.json", self.path / "after.json"
         self.finetuned, self.interpolation = self.path / "finetuned", self.path / "interpolation.json"
         self.at_inference = self.path / "at_inference.json"
-        self.by_class = self.path / "by_class.json"
+        self.by_class, self.versions = self.path / "by_class.json", self.path / "versions.json"
         self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
         self.groups = self.path / "groups.json"
 
     @property
     def originals(self) -> Path | None:
-        """The folder in which trials of a sweep share measures of the original model; None for a run by itself."""
+        """The folder where trials of a sweep share measures of the original model; None for a single run."""
         folder = self.path.parent / ORIGINALS
         return folder if folder.is_dir() and (self.path.parent / SWEEP).is_file() else None
 
@@ -72,23 +75,16 @@ class RunFolder:
         return True
 
     def check_free(self, resume: bool) -> None:
-        """Check that a run can be written here, before anything is."""
+        """Check that a run can be started or resumed here."""
         ours = self.is_run
         if resume and not ours:
             raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
-        if resume:
-            return
-        if check_own_folder(self.path, ours, command="finetune", ignore=_BEFORE_ALL):
+        if not resume and check_own_folder(self.path, ours, command="finetune", ignore=_BEFORE_ALL):
             raise UserError(f"{self.path} holds a run already: name another --out, or continue it with --resume")
 
     @contextmanager
     def locked(self, resume: bool, enabled: bool = True) -> Iterator[None]:
-        """Create the folder and lock it against other runs; the lock of a process that dies is released.
-
-        Args:
-            resume: see ``check_free``, which is called again under the lock.
-            enabled: of several processes of a run only the main one locks.
-        """
+        """Create the folder, lock it against other runs and call ``check_free`` again; see ``lock_folder``."""
         with lock_folder(self.path, who="another run", enabled=enabled):
             if enabled:
                 self.check_free(resume)
@@ -97,15 +93,13 @@ class RunFolder:
     def start(self, config: dict[str, Any], selected: str | None = None) -> None:
         """Create the folder, write settings, versions and selection, and remove a verdict that more training outdates.
 
-        Args:
-            config: the settings.
-            selected: rows of ``selection.csv``; those of an older run, without hashes, stay as they are.
+        ``selected``: rows of ``selection.csv``; an existing file, perhaps of an older version, remains as it is.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         for outcome in (self.verdict, self.best / "verdict.json", self.at_inference):
             outcome.unlink(missing_ok=True)
         self.write_config(config)
-        write_json({"command": sys.argv, "started": time_now(), **versions()}, self.path / "versions.json")
+        write_json({"command": sys.argv, "started": time_now(), **versions()}, self.versions)
         if selected is not None and not self.selection.is_file():
             write_text(selected, self.selection)
 
@@ -129,41 +123,32 @@ class RunFolder:
             found["guidance"] = "last-layer"  # the name in older versions, though it started from the old head
         return found
 
-    def shifts(self) -> list[dict[str, Any]]:
-        """Return comparisons on shifted tests, if there are any: accuracy ``before``, ``after`` and ``difference``."""
-        path = self.path / "shifts.json"
-        found = _of_kind(list, path) if path.is_file() else []
-        if not all(_is_comparison(row) for row in found):
-            raise UserError(f"{path} holds no comparisons written by robustvit: repeat the run, or remove the file")
+    def read(self, path: Path) -> dict[str, Any]:
+        """Return the object in a JSON file of the run; empty if it was not written, as by older versions."""
+        if not path.is_file():
+            return {}
+        found = read_json(path)
+        if type(found) is not dict:
+            raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: repeat the run")
         return found
 
-    def rivals(self) -> dict[str, Any]:
-        """Return what the original answers when it is shown the object alone; empty if it was not measured."""
-        path = self.at_inference
-        return _of_kind(dict, path) if path.is_file() else {}
+    def shifts(self) -> list[Comparison]:
+        """Return the comparisons of both models on shifted tests, if there are any."""
+        from robustvit.common.verdict import NOT_WRITTEN_HERE, read_comparison  # SciPy takes a second to import
 
-    def numbers_by_class(self) -> dict[str, Any]:
-        """Return the guided model's numbers of each class; empty for a run of an older version."""
-        return _of_kind(dict, self.by_class) if self.by_class.is_file() else {}
-
-    def versions(self) -> dict[str, Any]:
-        """Return command, start and versions of the run; empty if they were not written."""
-        path = self.path / "versions.json"
-        return _of_kind(dict, path) if path.is_file() else {}
-
-    def by_group(self) -> dict[str, Any]:
-        """Return measures by group as in JSON, and ``training``, photos by group; empty if groups are not known."""
-        return _of_kind(dict, self.groups) if self.groups.is_file() else {}
+        path = self.path / "shifts.json"
+        rows = read_json(path) if path.is_file() else []
+        try:
+            return [read_comparison(row) for row in rows]
+        except NOT_WRITTEN_HERE as error:
+            raise UserError(
+                f"{path} holds no comparisons written by robustvit: repeat the run, or remove the file"
+            ) from error
 
     def check_same(self, config: Mapping[str, Any], old: Mapping[str, Any]) -> None:
-        """Refuse to resume with other settings than the run was started with.
-
-        Args:
-            config: settings now.
-            old: those of the run, completed if an older version did not write them all.
-        """
+        """Refuse to resume with other settings than the ``old`` ones, completed if an older version wrote fewer."""
         for name, value in config.items():
-            # With a cosine the number of epochs fixes every rate.
+            # With a cosine schedule every rate depends on the number of epochs.
             free = name in _MAY_CHANGE and (name != "epochs" or config.get("lr_schedule") != "cosine")
             if not free and old.get(name) != value:
                 raise UserError(
@@ -172,7 +157,7 @@ class RunFolder:
                 )
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add the metrics of an epoch, after removing those of this or a later epoch that a killed process left."""
+        """Add the metrics of an epoch, and remove those of this or later epochs that a killed process left."""
         rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]] + [row]
         write_text("".join(json.dumps(line) + "\n" for line in rows), self.path / "metrics.jsonl")
 
@@ -190,8 +175,8 @@ class RunFolder:
             ) from error
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Write what ``--resume`` continues from, whole or not at all."""
-        import torch  # seconds to import: not where a run folder is only read
+        """Write the state that ``--resume`` continues from, whole or not at all."""
+        import torch  # which takes seconds, and is not needed to read a run folder
 
         with new_file(self.path / _STATE) as file:
             torch.save(state, file)
@@ -205,25 +190,8 @@ class RunFolder:
 
         try:
             return dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:  # a broken pickle can raise anything at all
+        except Exception as error:  # a broken pickle can raise any error
             raise UserError(
                 f"refused to load {path}: it is broken, or holds objects that could run code; remove it to train from "
                 "the start"
             ) from error
-
-
-def _of_kind(kind: type[Any], path: Path) -> Any:
-    """Read a JSON file of a run and check its type."""
-    found = read_json(path)
-    if type(found) is not kind or (kind is list and not all(isinstance(one, dict) for one in found)):
-        raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: repeat the run")
-    return found
-
-
-def _is_comparison(row: dict[str, Any]) -> bool:
-    """Whether a row has a measure, and a mean with its CI for each side."""
-    sides = [row.get(name) for name in ("before", "after", "difference")]
-    return isinstance(row.get("measure"), str) and all(
-        isinstance(side, dict) and all(type(side.get(name)) in (int, float) for name in ("mean", "low", "high"))
-        for side in sides
-    )

@@ -1,4 +1,4 @@
-"""What a run trained, chose and judged by: its ``selection.csv``, with a row for each photo."""
+"""The photos that a run trained on, chose the epoch by and was tested on: its ``selection.csv``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from robustvit.common.wording import pluralize
 
 
 class RunSelection:
-    """The photos of a run, as its folder lists them.
-
-    Args:
-        path: of ``selection.csv`` in the folder of the run.
-    """
+    """The photos of a run, as listed in the file ``selection.csv`` of its folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,12 +27,12 @@ class RunSelection:
         columns = [name for name in old[0] if name != "phash"] if old else []
         if [[row[name] for name in columns] for row in old] != [[row.get(name) for name in columns] for row in new]:
             raise UserError(
-                f"the photos are not those {self.path.parent} was started with ({self.path}): put them back as they "
-                "were or start a new run"
+                f"the photos are not those that {self.path.parent} was started with ({self.path}): restore them, or "
+                "start a new run"
             )
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
+        """Return the rows of ``selection.csv``, one per photo; ``split`` is what the photo was used for."""
         try:
             rows = read_csv(self.path, own=True).rows
             if not any(row.get("split") == "train" for row in rows) or not all(
@@ -48,7 +44,7 @@ class RunSelection:
             raise self._unknown() from error
 
     def by_use(self) -> dict[str, str]:
-        """Return how many photos a run trained, validated and tested on, in words; older versions may not say."""
+        """Return the numbers of training, validation and test photos in words, without numbers if none are recorded."""
         rows = self.rows() if self.path.is_file() else []
         counts = Counter(row["split"] for row in rows)
         names = {"train": "training photo", "validation": "validation photo", "verdict": "test photo"}
@@ -56,7 +52,7 @@ class RunSelection:
 
     @property
     def records_content(self) -> bool:
-        """Whether the selection holds hashes of the photos, which older versions did not write."""
+        """Whether the selection has hashes of the photos, which older versions did not write."""
         return self.path.is_file() and any(row.get("sha256") for row in self.rows())
 
     @property
@@ -69,7 +65,7 @@ class RunSelection:
         return bool(chose) and chose == judged
 
     def class_order(self) -> dict[str, int]:
-        """Return the output that each class was matched to, by name; empty before photos were selected."""
+        """Return the output of each class, by name; empty before photos were selected."""
         rows = self.rows() if self.path.is_file() else []
         try:
             return {row["class"]: int(row["label"]) for row in rows if row.get("class") and row["label"]}
@@ -77,7 +73,7 @@ class RunSelection:
             raise self._unknown() from error
 
     def trained_labels(self) -> frozenset[int]:
-        """Return the classes that were trained on, as labels of the model's head."""
+        """Return the outputs of the classes that were trained on."""
         try:
             return frozenset(int(row["label"]) for row in self.rows() if row["split"] == "train" and row["label"])
         except ValueError as error:

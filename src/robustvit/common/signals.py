@@ -1,4 +1,4 @@
-"""Signals that end a run: SIGTERM, Ctrl-C and a closed terminal wait until finished work is saved."""
+"""Signals that end a run: SIGTERM, Ctrl-C and a closed terminal take effect once finished work is saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,12 +21,7 @@ SIGNALS = tuple(number for number in (signal.SIGTERM, signal.SIGINT, _HANGUP) if
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised when a signal ends a command.
-
-    Attributes:
-        number: of the signal.
-        run: folder of the run that was saved, if any.
-    """
+    """Raised when signal ``number`` ends a command; ``run`` is the folder of the run that was saved, if any."""
 
     def __init__(self, number: int, run: Path | None = None) -> None:
         super().__init__(f"stopped by {_name(number)}" + ("" if run is None else f"; {run} is saved"))
@@ -46,19 +40,15 @@ def _name(number: int) -> str:
 def reading_processes(workers: int) -> dict[str, Any]:
     """Return options of a ``DataLoader`` whose workers survive a signal to the process group until all is saved."""
     if workers:
-        _end_readers_at_exit()
+        # At exit Python sends workers SIGTERM, which they ignore, and waits for them: kill them instead.
+        atexit.unregister(_kill_daemons)  # registered by an earlier call
+        atexit.register(_kill_daemons)
     return {"num_workers": workers, "worker_init_fn": _ignore_signals}
 
 
 def _ignore_signals(_worker: int) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-@cache
-def _end_readers_at_exit() -> None:
-    """At exit Python sends daemons SIGTERM, which workers ignore, and waits for them: kill them instead."""
-    atexit.register(_kill_daemons)
 
 
 def _kill_daemons() -> None:
@@ -88,7 +78,7 @@ def _leave_closed_terminal(number: int) -> None:
 
 @contextmanager
 def _handle(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Install a handler of the signals; only the main thread can. A hang-up that ``nohup`` ignores stays ignored."""
+    """Handle the signals, in the main thread only. A hang-up that ``nohup`` ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -112,13 +102,13 @@ def raise_on_signals() -> Iterator[None]:
 
 
 def stop_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the stop that an error comes from: a signal within a library's C code may end as an error of its own."""
+    """Return the stop behind an error: a signal within a library's C code may become an error of the library."""
     return next((one for one in causes_of(error) if isinstance(one, KeyboardInterrupt)), None)
 
 
 @contextmanager
 def name_stopped_run(run: Path) -> Iterator[None]:
-    """Say which run can be resumed if a signal ends a ``with`` block."""
+    """Name the run that can be resumed if a signal ends a ``with`` block."""
     try:
         yield
     except KeyboardInterrupt as stopped:
@@ -126,11 +116,7 @@ def name_stopped_run(run: Path) -> Iterator[None]:
 
 
 class StopSignals:
-    """Holds signals until a loop reaches a point where it can stop.
-
-    Attributes:
-        asked: number of the first signal received, or 0. A second Ctrl-C stops at once.
-    """
+    """Holds signals until a loop can stop; ``asked`` is the first signal, or 0. A second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -151,7 +137,7 @@ class StopSignals:
 
     @contextmanager
     def at_once(self, enabled: bool = True) -> Iterator[None]:
-        """Mark work, inside ``kept``, that can stop at any moment: a signal raises ``Stopped`` there."""
+        """Mark work inside ``kept`` that can stop at any moment: a signal raises ``Stopped`` there."""
         if self.asked and enabled:
             raise Stopped(self.asked)
         self._at_once = enabled

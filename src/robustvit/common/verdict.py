@@ -13,18 +13,20 @@ from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import Interval, mcnemar
 from robustvit.common.outcomes import OUTCOMES, Outcome
 
+NOT_WRITTEN_HERE = (KeyError, TypeError, AttributeError, ValueError, OverflowError)  # errors of reading another file
+
 
 @dataclass(frozen=True)
 class Comparison:
     """A measure of two models on the same photos, 0 to 1, with 95 % CIs.
 
     Attributes:
-        measure: its name.
-        before: of the first model.
-        after: of the second.
+        measure: name of the measure.
+        before: value of the first model.
+        after: value of the second model.
         difference: after minus before.
         helped: number of photos that only the second model got right; None if photos have several answers or none.
-        harmed: number of photos that only the first got right.
+        harmed: number of photos that only the first model got right.
     """
 
     measure: str
@@ -46,15 +48,15 @@ class Verdict(Tabular):
 
     Attributes:
         accepted: whether the guided model should replace the original; true only if the outcome is "better". None if
-            that is the user's choice ("cost-open") or could not be measured.
-        sentence: the same in plain words.
+            the user decides ("cost-open") or it could not be measured.
+        sentence: the result in plain words.
         comparisons: every measure that both models have.
-        notes: what a reader of the numbers must know.
+        notes: facts that a reader of the numbers must know.
         guidance: name of the method that guided the second model, if any.
         outcome: "better", "cost-open", "not-shown" or "worse", see ``outcome_of``; None if it could not be measured,
             and in files of older versions.
         trained_on: measures whose kind of photo the second model was trained on; none of them decides if another can.
-        metric: what decided: accuracy, as in files of older versions, or another metric.
+        metric: metric that decided: accuracy, as in files of older versions, or another.
     """
 
     accepted: bool | None
@@ -78,7 +80,7 @@ class Verdict(Tabular):
             yield {"measure": one.measure, "before": one.before, "after": one.after, "change": one.difference} | turned
 
     def saying(self, *more: str) -> Verdict:
-        """Return the verdict with more sentences after its own."""
+        """Return the verdict with further sentences."""
         return replace(self, sentence=" ".join([self.sentence, *more]))
 
     def of(self, measure: str) -> Comparison | None:
@@ -95,22 +97,22 @@ def read_verdict(path: str | Path) -> Verdict:
     """Read a verdict that ``write_verdict`` wrote."""
     raw = read_json(path)
     try:
-        found = tuple(map(_comparison, raw["comparisons"]))
+        found = tuple(map(read_comparison, raw["comparisons"]))
         accepted = None if raw["accepted"] is None else bool(raw["accepted"])
         outcome = raw.get("outcome")
         if outcome is not None and outcome not in OUTCOMES:
             raise ValueError(f"outcome {outcome!r:.80}")
-        notes = tuple(map(str, raw["notes"]))
-        trained_on = tuple(map(str, raw.get("trained_on", ())))
+        notes, trained_on = (tuple(map(str, texts)) for texts in (raw["notes"], raw.get("trained_on", ())))
         metric = str(raw.get("metric", "accuracy"))
         return Verdict(accepted, str(raw["sentence"]), found, notes, raw.get("guidance"), outcome, trained_on, metric)
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except NOT_WRITTEN_HERE as error:
         raise UserError(
             f"{path} is not a verdict written by robustvit ({error}): repeat the run, or remove the file"
         ) from error
 
 
-def _comparison(row: dict[str, Any]) -> Comparison:
+def read_comparison(row: dict[str, Any]) -> Comparison:
+    """Read a comparison from its JSON object; one of ``NOT_WRITTEN_HERE`` is raised if it is something else."""
     before, after, difference = (_interval(row[side]) for side in ("before", "after", "difference"))
     turned = (None if row.get(name) is None else int(row[name]) for name in ("helped", "harmed"))
     return Comparison(str(row["measure"]), before, after, difference, *turned)

@@ -1,4 +1,4 @@
-"""Words of the user and for the user: lists of names, counts without "1 photos", and foreign values on one line."""
+"""Words from the user and for the user: lists of names, counts with the right plural, foreign values on one line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,7 @@ def list_names(given: str | Iterable[object] | None) -> list[str]:
 
 
 def pluralize(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun in the right form: ``1 photo``, ``2 photos``, ``1,200 classes``.
-
-    Args:
-        number: how many.
-        noun: in the singular.
-        plural: if it is not the noun with an s, or es after s.
-    """
+    """Return a number and a noun: ``1 photo``, ``2 photos``, ``1,200 classes``; ``plural`` if it is irregular."""
     form = noun if number == 1 else plural or noun + ("es" if noun.endswith("s") else "s")
     return f"{number:,} {form}"
 
@@ -30,7 +24,7 @@ def pluralize(number: int, noun: str, plural: str = "") -> str:
 def with_minus(text: str) -> str:
     """Return text with a minus sign before its negative numbers, as pages and tables show them.
 
-    What is printed, and what is in JSON and CSV, has a hyphen there, which any terminal and program can read.
+    On a terminal and in JSON and CSV they have a hyphen, which any terminal and program can read.
     """
     return _NEGATIVE.sub("−", text)
 

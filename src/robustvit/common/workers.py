@@ -1,4 +1,4 @@
-"""Worker processes that end with their parent, and whose death is reported in one line."""
+"""Worker processes, which end with their parent, and the other processes of a job; their death is told in one line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from robustvit.common.errors import UserError
 _GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "ProcessGroup", "gloo")
 
 
-_JOB = ("WORLD_SIZE", "RANK", "LOCAL_RANK")  # what torchrun and accelerate launch tell each process of a job
+_JOB = ("WORLD_SIZE", "RANK", "LOCAL_RANK")  # set by torchrun and accelerate launch in each process of a job
 
 
 def _variable(name: str, otherwise: int) -> int:
-    """Return a variable of the environment that says which process of a job this is."""
+    """Return an environment variable that is a whole number."""
     value = os.environ.get(name, "")
     return int(value) if value.isdecimal() else otherwise
 
@@ -32,7 +32,7 @@ def job_rank() -> int:
 
 
 def check_job() -> None:
-    """Refuse variables of the environment that describe half a job, such as a shell or a cluster leaves behind."""
+    """Refuse environment variables that describe half a job, such as a shell or a cluster leaves behind."""
     given = {name: os.environ[name] for name in _JOB if os.environ.get(name, "-1") not in ("", "-1")}
     size, rank = _variable("WORLD_SIZE", 1), _variable("RANK", -1)
     whole = all(value.isdecimal() for value in given.values()) and size > 0
@@ -51,7 +51,7 @@ def lost_process(error: BaseException) -> bool:
 
 
 def describe_lost_memory(error: BaseException) -> str:
-    """Return what to do about memory that was too small for a command, if that is what an error means, or nothing."""
+    """Return what to do if an error means that memory was too small; otherwise an empty text."""
     text = str(error)
     if "shared memory" in text or "Bus error" in text:
         return (
@@ -69,12 +69,12 @@ def describe_lost_memory(error: BaseException) -> str:
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
-    """Start worker processes for jobs; with none, each job runs in this process when it is submitted.
+    """Start worker processes for jobs; without workers, each job runs in this process when it is submitted.
 
     The processes are spawned, and end when this process is killed instead of waiting for jobs forever.
     """
     if not workers:
-        yield _Here()
+        yield _ThisProcess()
         return
     # Forked processes would inherit locks held by threads of this one.
     context = multiprocessing.get_context("spawn")
@@ -90,7 +90,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         executor.shutdown(cancel_futures=True)
 
 
-class _Here(Executor):
+class _ThisProcess(Executor):
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         future: Future[Any] = Future()
         try:

@@ -13,10 +13,8 @@ from robustvit.common.files import read_bytes
 
 _LARGEST = 10_000_000  # bytes
 _MOST_VALUES = 100_000  # with aliases expanded: nine lines can stand for billions
-
-
 _DEEPEST = 100  # lists within lists
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there, some twenty times faster
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C, if it exists, is about twenty times faster
 
 
 def read_mapping(path: str | Path) -> dict[Any, Any]:
@@ -44,11 +42,7 @@ def read_mapping(path: str | Path) -> dict[Any, Any]:
 
 
 def _refuse_size(text: str) -> bool:
-    """Count keys and values while they are parsed: a long list takes two hundred times the memory of its text.
-
-    Returns:
-        Whether there are aliases.
-    """
+    """Count keys and values while parsing, as a long list takes 200 times the memory of its text; tell of aliases."""
     count = depth = 0
     aliases = False
     for event in yaml.parse(text, _Loader):
@@ -77,7 +71,7 @@ def _count_values(found: object) -> int:
 
 
 def check_known(given: Iterable[Any], known: Collection[str], place: str) -> None:
-    """Refuse unknown names, and suggest the nearest known one."""
+    """Refuse unknown names, and suggest the nearest known name."""
     for name in given:
         if name not in known:
             hint = did_you_mean(str(name), known, cutoff=0.4) or f"expected one of {', '.join(sorted(known))}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from robustvit.common.csv_files import CsvTable, read_csv
 from robustvit.common.errors import UserError
-from robustvit.common.json_lines import read_json_lines
+from robustvit.common.files import read_json_lines
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.grouping import read_grouping
 from robustvit.data.listed_files import ListedFiles

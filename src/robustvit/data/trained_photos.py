@@ -221,7 +221,7 @@ def trained_groups(source: object) -> dict[str, int]:
     """Return the number of photos of each group that the runs of a model could train on; empty if it is not known."""
     found: dict[str, int] = {}
     for run in runs_behind(source):
-        counts = run.by_group().get("training", {})
+        counts = run.read(run.groups).get("training", {})
         if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
             raise UserError(f"{run.groups} was not written by robustvit: repeat the run, or remove the file")
         found = found or counts  # of the last run

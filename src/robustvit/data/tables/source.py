@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from robustvit.common.archive_files import is_archive
 from robustvit.common.errors import UserError
-from robustvit.common.files import expect_folder
+from robustvit.common.files import expect_folder, is_archive
 
 HUB, FIFTYONE = "hf:", "fiftyone:"
 LIST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")

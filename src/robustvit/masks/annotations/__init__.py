@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from robustvit.common.archive_files import is_archive
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.files import is_archive
 from robustvit.common.options import Orientation
 from robustvit.data.matching import compose
 from robustvit.masks.annotations.box_reading import BoxReading

@@ -13,8 +13,7 @@ import numpy as np
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
-from robustvit.common.files import read_bytes
-from robustvit.common.json_lines import read_json_lines
+from robustvit.common.files import read_bytes, read_json_lines
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
