@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robustvit import UserError
-from robustvit.common.errors import as_called, options_called
+from robustvit.common.errors import rename_options, with_renamed_options
 from robustvit.common.pages import environment
 from robustvit.common.progress import warn
 from robustvit.common.wording import list_names, pluralize, signed, with_minus
@@ -37,14 +37,14 @@ def test_a_summary_knows_the_singular(tmp_path):
 
 def test_a_command_that_another_calls_names_the_options_of_the_caller(capsys):
     def other():
-        with options_called({"--out": "--masks-out"}):
+        with rename_options({"--out": "--masks-out"}):
             warn("choose with --out")
             raise UserError("name another --out, --outer stays")
 
     with pytest.raises(UserError, match="name another --masks-out, --outer stays"):
         other()
     assert "choose with --masks-out" in capsys.readouterr().err
-    assert as_called("--out") == "--out"
+    assert with_renamed_options("--out") == "--out"
 
 
 @pytest.mark.parametrize(

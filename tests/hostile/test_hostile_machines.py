@@ -222,7 +222,7 @@ def test_machine_without_locks(tmp_path, monkeypatch, capsys, number):
     with lock_folder(tmp_path / "o", who="another run"):
         pass
     run = RunFolder(tmp_path / "o")
-    with run.locked(resume=False):  # the files of the locks do not make it a folder of somebody else
+    with run.lock(resume=False):  # the files of the locks do not make it a folder of somebody else
         pass
 
 

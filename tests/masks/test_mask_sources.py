@@ -15,7 +15,7 @@ from PIL import Image
 from helpers.small_models import SIZE, tiny_network
 from helpers.small_sams import save_sam2, save_sam3
 from robustvit import Classifier, UserError, make_masks
-from robustvit.common.errors import options_called
+from robustvit.common.errors import rename_options
 from robustvit.data.mask_files import read_mask
 from robustvit.explanation.maps import relevance
 from robustvit.masks.sources.relevance import RelevanceMask
@@ -208,7 +208,7 @@ def test_without_a_network_the_own_model_is_named(folder, monkeypatch):
     assert "a long sentence" not in said
     with (
         pytest.raises(UserError, match="--mask-model FOLDER of any"),
-        options_called({"--model": "--mask-model"}),
+        rename_options({"--model": "--mask-model"}),
     ):
         make_masks(str(folder / "photos"), out=str(folder / "masks"))
     assert not (folder / "masks").exists()

@@ -254,17 +254,17 @@ def test_second_run_in_one_folder_is_refused(server, command, whole, tmp_path, c
 def test_lock_is_let_go_and_kept_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr("robustvit.common.locks._SECONDS_TO_LET_GO", 0.2)
     folder, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
-    with folder.locked(resume=False):
-        with pytest.raises(UserError, match="another run"), other.locked(resume=False):
+    with folder.lock(resume=False):
+        with pytest.raises(UserError, match="another run"), other.lock(resume=False):
             pass
-        with other.locked(resume=False, enabled=False):
+        with other.lock(resume=False, enabled=False):
             pass
         folder.start({"epochs": 1})
-        with pytest.raises(UserError, match="another run"), other.locked(resume=True):
+        with pytest.raises(UserError, match="another run"), other.lock(resume=True):
             pass
-    with other.locked(resume=True):
+    with other.lock(resume=True):
         pass
-    with pytest.raises(UserError, match="holds a run already"), other.locked(resume=False):
+    with pytest.raises(UserError, match="holds a run already"), other.lock(resume=False):
         pass
 
 
@@ -315,16 +315,16 @@ def test_old_file_stays_where_a_write_fails(tmp_path, monkeypatch):
 
 def test_signals_are_kept_raised_and_given_back():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with StopSignals().kept() as stop:
+    with StopSignals().hold() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.asked == signal.SIGTERM
         os.kill(os.getpid(), signal.SIGTERM)  # launchers send it twice
         with pytest.raises(Stopped, match="SIGTERM"), stop.at_once():
             pytest.fail("what was asked for before is heeded at once")
-    with pytest.raises(Stopped) as caught, StopSignals().kept() as stop, stop.at_once():
+    with pytest.raises(Stopped) as caught, StopSignals().hold() as stop, stop.at_once():
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.exit_code == 143
-    with StopSignals().kept() as stop:
+    with StopSignals().hold() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.asked == signal.SIGINT
         with pytest.raises(Stopped, match="Ctrl-C"):
@@ -332,11 +332,11 @@ def test_signals_are_kept_raised_and_given_back():
     with pytest.raises(KeyboardInterrupt), raise_on_signals():
         os.kill(os.getpid(), signal.SIGTERM)
     default = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
-    with StopSignals().kept() as stop:
+    with StopSignals().hold() as stop:
         os.kill(os.getpid(), signal.SIGHUP)
         assert not stop.asked
     signal.signal(signal.SIGHUP, default)
-    thread = threading.Thread(target=lambda: StopSignals().kept().__enter__())
+    thread = threading.Thread(target=lambda: StopSignals().hold().__enter__())
     thread.start()
     thread.join()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

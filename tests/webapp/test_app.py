@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import importlib.util
 import json
 import threading
@@ -357,6 +358,25 @@ def test_archives_that_cannot_be_used_leave_nothing(tmp_path):
         assert str(tmp_path) not in str(said.value)
     assert list((tmp_path / "work").iterdir()) == []
     assert not list(tmp_path.rglob("evil.png"))
+
+
+def test_visitors_learn_no_folder_of_a_model(tmp_path, photo, monkeypatch):
+    model = tmp_path / "R&D" / "my_vit"
+    model.mkdir(parents=True)
+    settings = {"model": f"local-dir:{model}", "baseline": None, "mask_model": str(model), "mask_checkpoint": None}
+
+    def audit(given, *_):
+        Path(given["out"]).write_text(f"<p>{html.escape(str(model))}</p>")
+        return "cannot tell", [f"local-dir:{model} on 5 photos", f"TokenCut found them with {model}"]
+
+    monkeypatch.setattr("robustvit.webapp.audit_tab.audit_apart", audit)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(photo, "disc/0.png")
+    jobs = AuditJobs(settings, tmp_path, Results(tmp_path / "results"), Limits())
+    words, page = jobs.run(str(tmp_path / "photos.zip"), lambda *_: None)
+    assert str(tmp_path) not in words + page.read_text()
+    assert "<p>my_vit on 5 photos</p><p>TokenCut found them with my_vit</p>" in words
+    assert page.read_text() == "<p>my_vit</p>"
 
 
 @pytest.mark.slow  # imports Gradio

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
-from robustvit.common.errors import UserError, options_called
+from robustvit.common.errors import UserError, rename_options
 from robustvit.common.photo_options import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
@@ -94,7 +94,7 @@ def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> MadeMa
     options |= {name: getattr(given, name) for name in ("range", "alpha", "no_object")}
     options |= {"workers": running.workers, "device": running.device}
     try:
-        with options_called({"--out": "--masks-out"} | {f"--{name}": f"--mask-{name}" for name in finding}):
+        with rename_options({"--out": "--masks-out"} | {f"--{name}": f"--mask-{name}" for name in finding}):
             return make_masks(given.images, out=found.masks_out or str(page.with_name(f"{page.stem}-masks")), **options)
     except UserError as error:
         audited = request.settings["model"] if found.mask_model is None else None

@@ -17,7 +17,7 @@ from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
 from robustvit.audits.writing import AuditDrawing, write_audit, write_found_groups
 from robustvit.common.devices import make_accelerator
-from robustvit.common.errors import UserError, options_called
+from robustvit.common.errors import UserError, rename_options
 from robustvit.common.output_paths import check_own_page
 from robustvit.common.progress import tell, warn
 from robustvit.common.signals import name_stopped_run
@@ -140,11 +140,11 @@ def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifie
     """Return the backbone that tells backgrounds apart, after checking that it has the features to compare."""
     name, checkpoint, backbone = grouping.group_model, grouping.group_checkpoint, classifier
     if name is not None:
-        with options_called({"--model": "--group-model", "--checkpoint": "--group-checkpoint"}):
+        with rename_options({"--model": "--group-model", "--checkpoint": "--group-checkpoint"}):
             backbone = load_model(name, checkpoint=checkpoint, head="none")
     elif checkpoint is not None:
         raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
     if name is not None or grouping.group_block is not None:
-        with options_called({"--block": "--group-block"}):
+        with rename_options({"--block": "--group-block"}):
             check_features(backbone, grouping.group_feature, grouping.group_block)
     return backbone

@@ -87,11 +87,11 @@ def add_options(
     added = []
     for one in options:
         shown, words = describe_option(one, names)
-        details: Any = {"help": words.strip().replace("%", "%%")}  # argparse would expand %
+        words = words.strip().replace("%", "%%")  # argparse would expand %
         if one.positional:
-            added.append((one, parser.add_argument(one.name, nargs=one.count, **details)))
+            added.append((one, parser.add_argument(one.name, nargs=one.count, help=words)))
         else:
-            added.append((one, parser.add_argument(shown, metavar=_value(one.type), **details)))
+            added.append((one, parser.add_argument(shown, metavar=_value(one.type), help=words)))
     return added
 
 

@@ -89,6 +89,8 @@ def command(
         kinds = _resolve_types(function)
         groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
         options = _list_options(function, kinds, leave_out, defaults)
+        returned = function.__annotations__.get("return", inspect.Signature.empty)
+        signature = inspect.Signature([one.as_parameter() for one in options], return_annotation=returned)
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> _Result:
@@ -97,37 +99,31 @@ def command(
                     keywords[name] = keywords.pop(alias)
             named = len(formerly.positional)
             keywords, arguments = formerly.take(arguments[:named], keywords), arguments[named:]
-            values = _bind(made, arguments, keywords)
+            values = _bind(function.__name__, signature, arguments, keywords)
             received: dict[str, Any] = {name: {} for name in groups}
             for one in options:
                 received.get(one.parameter, received)[one.name] = values[one.name]
             return function(**received | {name: kind(**received[name]) for name, kind in groups.items()})
 
-        made: Any = call
-        _describe(made, function, options)
-        made.left_out = {one: (instead or {}).get(one, "") for one in leave_out}
-        made.options, made.first, made.function, made.formerly = options, tuple(first), function, formerly
+        call.__annotations__ = {one.name: one.type for one in options}
+        call.__doc__ = write_docstring(inspect.getdoc(function) or "", {one.name: one.text for one in options})
+        replaced = {name: (instead or {}).get(name, "") for name in leave_out}
+        about = {"options": options, "first": tuple(first), "function": function, "formerly": formerly}
+        vars(call).update(about, __signature__=signature, left_out=replaced)
+        del vars(call)["__wrapped__"]  # the documentation unwraps functions, and would see the groups
         return call
 
     return spread
 
 
-def _describe(call: Any, function: Callable[..., Any], options: Sequence[Option]) -> None:
-    """Set the signature and the docstring of a command from its options."""
-    returned = function.__annotations__.get("return", inspect.Signature.empty)
-    call.__signature__ = inspect.Signature([one.as_parameter() for one in options], return_annotation=returned)
-    call.__annotations__ = {one.name: one.type for one in options}
-    call.__doc__ = write_docstring(inspect.getdoc(function) or "", {one.name: one.text for one in options})
-    del call.__wrapped__  # the documentation unwraps functions, and would see the groups
-
-
-def _bind(call: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+def _bind(
+    command: str, signature: inspect.Signature, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the value of every option of a call; refuse unknown ones, and suggest the nearest."""
-    signature: inspect.Signature = call.__signature__
     if not keywords.keys() <= signature.parameters.keys():
         from robustvit.common.yaml_files import check_known
 
-        check_known(keywords, signature.parameters, call.__name__)
+        check_known(keywords, signature.parameters, command)
     bound = signature.bind(*arguments, **keywords)
     bound.apply_defaults()
     values = {option: expand_home(value) for option, value in bound.arguments.items()}

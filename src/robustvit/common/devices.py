@@ -99,7 +99,7 @@ class Share:
         """Return every ``processes``-th item, from the ``rank``-th."""
         return items[self.rank :: self.processes]
 
-    def joined(self, mine: list[Item]) -> list[Item]:
+    def gather(self, mine: list[Item]) -> list[Item]:
         """Gather the results of all processes in the order of the items; every process must call this."""
         if self.processes == 1:
             return mine

@@ -24,19 +24,19 @@ _called: ContextVar[Mapping[str, str]] = ContextVar("_called", default=MappingPr
 
 
 @contextmanager
-def options_called(names: Mapping[str, str]) -> Iterator[None]:
+def rename_options(names: Mapping[str, str]) -> Iterator[None]:
     """Rename options in the messages of a command that another calls, such as ``{"--out": "--masks-out"}``."""
     token = _called.set(names)
     try:
         yield
     except UserError as error:
-        raise UserError(as_called(str(error))) from error
+        raise UserError(with_renamed_options(str(error))) from error
     finally:
         _called.reset(token)
 
 
-def as_called(text: str) -> str:
-    """Return a message with the options named as in the calling command; see ``options_called``."""
+def with_renamed_options(text: str) -> str:
+    """Return a message with the options named as in the calling command; see ``rename_options``."""
     names = _called.get()
     return re.sub(r"--[a-z][a-z-]*[a-z]", lambda found: names.get(found[0], found[0]), text) if names else text
 

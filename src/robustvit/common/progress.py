@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from robustvit.common.errors import as_called, printable
+from robustvit.common.errors import printable, with_renamed_options
 from robustvit.common.workers import job_rank
 
 Item = TypeVar("Item", covariant=True)
@@ -143,7 +143,7 @@ def warn(text: str) -> None:
         if text in _said[0]:
             return
         _said[0].add(text)
-    console.print(printable(as_called(text)), style="yellow", markup=False, soft_wrap=True)
+    console.print(printable(with_renamed_options(text)), style="yellow", markup=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:

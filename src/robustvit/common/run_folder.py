@@ -83,7 +83,7 @@ class RunFolder:
             raise UserError(f"{self.path} holds a run already: name another --out, or continue it with --resume")
 
     @contextmanager
-    def locked(self, resume: bool, enabled: bool = True) -> Iterator[None]:
+    def lock(self, resume: bool, enabled: bool = True) -> Iterator[None]:
         """Create the folder, lock it against other runs and call ``check_free`` again; see ``lock_folder``."""
         with lock_folder(self.path, who="another run", enabled=enabled):
             if enabled:

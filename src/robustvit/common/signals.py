@@ -130,14 +130,14 @@ class StopSignals:
             raise Stopped(number)
 
     @contextmanager
-    def kept(self) -> Iterator[StopSignals]:
+    def hold(self) -> Iterator[StopSignals]:
         """Hold signals inside a ``with`` block."""
         with _handle(self._take):
             yield self
 
     @contextmanager
     def at_once(self, enabled: bool = True) -> Iterator[None]:
-        """Mark work inside ``kept`` that can stop at any moment: a signal raises ``Stopped`` there."""
+        """Mark work inside ``hold`` that can stop at any moment: a signal raises ``Stopped`` there."""
         if self.asked and enabled:
             raise Stopped(self.asked)
         self._at_once = enabled

@@ -129,7 +129,7 @@ class Measuring(ABC):
         rows: list[tuple[PhotoMeasure, Role]] = []
         for batch in self.load(Subset(photos, self.share.of_items(range(len(photos)))), "measuring photos"):
             rows += self.measure_batch(photos, batch)
-        joined = self.share.joined(rows)
+        joined = self.share.gather(rows)
         results, roles = [result for result, _ in joined], [role for _, role in joined]
         if self.settings.swaps > 0:
             able = [index for index, role in enumerate(roles) if role.borrows]
@@ -154,7 +154,7 @@ class Measuring(ABC):
         mine: list[Answer] = []
         for batch in self.load(dataset, title):
             mine += self.read(self.predict(batch["image"].to(self.device)))
-        return self.share.joined(mine)
+        return self.share.gather(mine)
 
     def answer_swaps(self, photos: MaskedPhotos, plan: Plan, able: Sequence[int]) -> list[tuple[int, Swapped]]:
         """Return the answers to photos on other backgrounds, each with the photo's index.

@@ -111,7 +111,7 @@ def measure_rivals(
             mine: list[dict[str, TopAnswer]] = []
             for batch in track(loader, "measuring at inference"):
                 mine += _answer_batch(model, plan, batch, device, settings.asking)
-            said |= dict(zip(pictures, share.joined(mine), strict=True))
+            said |= dict(zip(pictures, share.gather(mine), strict=True))
     return {name: [_with_answers(index, plain[index], said, name) for index in measured] for name in plan.names}
 
 

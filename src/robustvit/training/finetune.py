@@ -112,7 +112,7 @@ def finetune(
     expect_at_least(0, panels=judging.panels)
     ready = prepare_run(options, folder, start, running)
     ready.accelerator.wait_for_everyone()  # every process must see that the folder is free before one writes to it
-    with folder.locked(resume, ready.accelerator.is_main_process), name_stopped_run(folder.path):
+    with folder.lock(resume, ready.accelerator.is_main_process), name_stopped_run(folder.path):
         ready.begin()
         run = GuidedRun(ready, judging, photos.mask_format)
         verdict = run.finish(ready.guide, judging.panels)

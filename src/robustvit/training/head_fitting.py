@@ -72,7 +72,7 @@ def fit_run(
         Stopped: SIGTERM, SIGHUP or Ctrl-C stopped the run.
     """
     try:
-        with StopSignals().kept() as stop, stop.at_once(accelerator.num_processes == 1):
+        with StopSignals().hold() as stop, stop.at_once(accelerator.num_processes == 1):
             found = fit_head(
                 classifier,
                 photos,

@@ -68,7 +68,7 @@ def train(
     loader = training_loader(
         training, schedule.batch_size, schedule.workers, drawing_weights(training.photos, schedule)
     )
-    with trainable(classifier, schedule.train) as parameters, StopSignals().kept() as stop:
+    with trainable(classifier, schedule.train) as parameters, StopSignals().hold() as stop:
         decay = 0.0 if schedule.train == "attention" else schedule.weight_decay
         raw = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
         state = TrainingState(folder, classifier, raw, accelerator)
@@ -195,7 +195,7 @@ def _validate(
     if not math.isfinite(found["val_loss"]):
         advice = f"in epoch {epoch}: lower --lr and start again" if epoch else "before training: try other weights"
         raise UserError(f"the validation loss was {found['val_loss']} {advice}")
-    return found, Share.of(accelerator).joined([int(one) for part in mine for one in part.tolist()])
+    return found, Share.of(accelerator).gather([int(one) for part in mine for one in part.tolist()])
 
 
 def _count_turned(folder: RunFolder, right: list[int]) -> dict[str, int]:

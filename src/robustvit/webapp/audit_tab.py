@@ -21,6 +21,7 @@ from robustvit.data.archives import ArchiveLimits, extract_photos
 from robustvit.webapp.limits import MB, Limits
 from robustvit.webapp.memory import Results
 
+_SOURCES = ("model", "baseline", "checkpoint", "mask_model", "mask_checkpoint")
 _EVERY = 0.3  # seconds between progress reports
 Tell = Callable[[str, float, float], None]  # is told the current step, the work done and the total
 
@@ -82,10 +83,11 @@ class AuditJobs:
                     settings, tell, self.limits.audit_seconds, max(1, (os.cpu_count() or 2) // 2)
                 )
             except UserError as error:
-                raise UserError(_without(str(error), work)) from error
+                raise UserError(self._hide_folders(str(error), work)) from error
             page = self.results.new_path("audit.html")
-            page.write_text(_without((work / "audit.html").read_text(encoding="utf-8"), work), encoding="utf-8")
-        shown = "".join(f"<p>{html.escape(_without(line, work))}</p>" for line in [*notes, *lines])
+            text = self._hide_folders((work / "audit.html").read_text(encoding="utf-8"), work)
+            page.write_text(text, encoding="utf-8")
+        shown = "".join(f"<p>{html.escape(self._hide_folders(line, work))}</p>" for line in [*notes, *lines])
         return f"<h3>{html.escape(reliance.capitalize())}</h3>{shown}<p>Details are on the page below.</p>", page
 
     def _unpack(self, archive: str, work: Path) -> list[str]:
@@ -98,13 +100,19 @@ class AuditJobs:
         try:
             extract_photos(archive, work / "photos", bounds, notes)
         except UserError as error:
-            raise UserError(_without(str(error).replace(str(archive), Path(archive).name), work)) from error
+            raise UserError(self._hide_folders(str(error).replace(str(archive), Path(archive).name), work)) from error
         return notes
 
-
-def _without(text: str, work: Path) -> str:
-    """Remove the working folder from a text."""
-    return text.replace(f"{work / 'photos'}/", "").replace(str(work / "photos"), "the archive").replace(f"{work}/", "")
+    def _hide_folders(self, text: str, work: Path) -> str:
+        """Remove paths of this machine from a text: the working folder, and all but the names of the models."""
+        text = text.replace(f"{work / 'photos'}/", "").replace(str(work / "photos"), "the archive")
+        text = text.replace(f"{work}/", "")
+        sources = (str(self.settings.get(name)).removeprefix("local-dir:") for name in _SOURCES)
+        paths = {path for path in map(Path, sources) if len(path.parts) > 1 and path.exists()}
+        for path in sorted(paths, key=lambda path: len(path.parts), reverse=True):
+            for written in (str(path), html.escape(str(path))):
+                text = text.replace(f"local-dir:{written}", path.name).replace(written, path.name)
+        return text
 
 
 def audit_apart(settings: dict[str, Any], tell: Tell, seconds: float, threads: int = 1) -> tuple[str, list[str]]:
@@ -159,9 +167,6 @@ def _audit(connection: Connection, settings: dict[str, Any], threads: int) -> No
     try:
         result = audit(**settings)
         lines = [line for line in str(result).splitlines() if not line.startswith(("page: ", "record: "))]
-        source = result.found.model.source
-        if (path := Path(source.removeprefix("local-dir:"))).exists():  # do not show paths to visitors
-            lines[0] = lines[0].replace(source, path.name, 1)
         outcome = ("done", result.reliance, lines)
     except UserError as error:
         outcome = ("error", str(error))

@@ -168,7 +168,7 @@ def _raise_stopped() -> Iterator[None]:
     """Raise Stopped with the signal: Ray exits with another code at SIGTERM, and does not pass the signal on."""
     stop = StopSignals()
     try:
-        with stop.kept(), stop.at_once():
+        with stop.hold(), stop.at_once():
             yield
     except KeyboardInterrupt:
         raise Stopped(stop.asked or signal.SIGINT) from None
