@@ -11,17 +11,15 @@ from hypothesis import strategies as st
 
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.boxes import (
-    as_confidence,
-    corners_of,
     doubt_units,
     draw_box,
     draw_ellipse,
     place_box,
 )
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.objects import AnnotatedObject, BoxedObject
+from robustvit.masks.annotations.objects import AnnotatedObject, BoxedObject, BrokenEntry
 from robustvit.masks.annotations.orientation import View
 from robustvit.masks.annotations.outlines import as_rectangle
+from robustvit.masks.annotations.values import expect_box, expect_confidence
 
 
 def plain(corners, size, feather, ellipse):
@@ -74,12 +72,12 @@ def test_a_box_turns_with_its_photo(tag):
 
 
 def test_corners():
-    assert corners_of([1, 2, 30, 40]) == (1, 2, 30, 40)
-    assert corners_of([1, 2, 30, 40], sides=True) == (1, 2, 31, 42)
-    assert corners_of([0.5, 0.5, 0.2, 0.4], centred=True) == pytest.approx((0.4, 0.3, 0.6, 0.7))
+    assert expect_box([1, 2, 30, 40]) == (1, 2, 30, 40)
+    assert expect_box([1, 2, 30, 40], sides=True) == (1, 2, 31, 42)
+    assert expect_box([0.5, 0.5, 0.2, 0.4], centred=True) == pytest.approx((0.4, 0.3, 0.6, 0.7))
     for wrong in (None, [], [1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, True], "1 2 3 4", {"x": 1}, [10**400, 1, 1, 1]):
         with pytest.raises(BrokenEntry, match="box"):
-            corners_of(wrong)
+            expect_box(wrong)
 
 
 @pytest.mark.parametrize(
@@ -116,11 +114,11 @@ def test_units():
 
 
 def test_confidences():
-    assert as_confidence(None) is None
-    assert as_confidence(1) == 1
+    assert expect_confidence(None) is None
+    assert expect_confidence(1) == 1
     for wrong in (-0.1, 98, "0.5", True, math.nan):
         with pytest.raises(BrokenEntry, match="confidence"):
-            as_confidence(wrong)
+            expect_confidence(wrong)
 
 
 def test_upright_rectangles():

@@ -100,9 +100,9 @@ ENTRY = coco()["images"][0]
 
 BAD_COCO = {
     "wrong photo size": (coco(height=31), "30 x 44 pixels (height x width), the annotation says 31 x 44"),
-    "huge": (coco(height=10**6, width=10**6), "too large"),
-    "negative size": (coco(height=-30), "above 0"),
-    "boolean size": (coco(height=True), "above 0"),
+    "huge": (coco(height=10**6, width=10**6), "the annotation says 1000000 x 1000000"),
+    "negative size": (coco(height=-30), "the annotation says -30 x 44"),
+    "boolean size": (coco(height=True), "the annotation says True x 44"),
     "no file name": (coco(file_name=None), "file_name"),
     "no photo": (coco(file_name="b.png"), "image id 1: no photo 'b.png'"),
     "path out": (coco(file_name="../../../etc/hostname"), "no photo"),
@@ -138,7 +138,7 @@ BAD_COCO = {
     "run huge": (coco(segmentation={**RUNS, "counts": [10**4200] * 3}), "sum to a huge number"),
     "run negative": (coco(segmentation={**RUNS, "counts": [1330, -10]}), "negative"),
     "run none": (coco(segmentation={**RUNS, "counts": None}), "neither a list"),
-    "run nothing": (coco(segmentation={**RUNS, "counts": [1320]}), "cover no pixel"),
+    "run nothing": (coco(segmentation={**RUNS, "counts": [1320]}), "covers no pixel"),
     "run text": (coco(segmentation={**RUNS, "counts": "\u00e9\u00e9"}), "not packed"),
     "run endless": (coco(segmentation={**RUNS, "counts": "o" * 50}), "not packed"),
     "run cut off": (coco(segmentation={**RUNS, "counts": "oo"}), "cut off"),

@@ -15,7 +15,7 @@ from helpers.tool_files import PERCENT, studio, studio_task
 from robustvit import UserError, make_masks
 from robustvit.masks.annotations import read_annotations
 from robustvit.masks.annotations.box_reading import BoxReading
-from robustvit.masks.annotations.brush_runs import decode_brush
+from robustvit.masks.annotations.run_lengths import decode_brush
 
 BOX = studio("polygonlabels", points=PERCENT)
 

@@ -7,8 +7,8 @@ import pytest
 from helpers.annotation_files import CORNERS, HEIGHT, WIDTH, complaints, inside, iou, only, read_yolo, save_photo, star
 from robustvit.common.errors import UserError
 from robustvit.masks.annotations import read_annotations
-from robustvit.masks.annotations.key_points import hold_key_points
 from robustvit.masks.annotations.to_masks import check_categories
+from robustvit.masks.annotations.yolo_lines import hold_key_points
 
 pytest.importorskip("pycocotools.mask")
 
@@ -62,7 +62,10 @@ def test_yolo_empty_label_means_background(tmp_path):
 
 
 BAD_YOLO = {
-    "outside": ("0 -0.2 0.2 0.8 0.2 0.8 0.8", "a.txt line 1: polygon outside the frame: 1 of 3"),
+    "outside": (
+        "0 -0.2 0.2 0.8 0.2 0.8 0.8",
+        "a.txt: polygon outside the frame: 1 of 3 points, cut off at the edge; first in line 1",
+    ),
     "far": ("0 1e308 0.2 0.8 0.2 0.8 0.8", "polygon outside the frame: 1 of 3"),
     "odd": (f"0 {CORNERS} 0.5", "odd number"),
     "garbage": (f"0 {CORNERS} x y", "expected numbers"),
@@ -128,7 +131,7 @@ def test_kpt_shape_says_it_whatever_the_lines(tmp_path):
 def test_one_pose_among_outlines_is_left_out(tmp_path):
     annotations = read_yolo(f"0 {CORNERS}\n{POSE}", tmp_path)
     assert len(annotations.photos[0].read()) == 1
-    assert "a.txt line 2: a box and key points, not an outline" in complaints(annotations)
+    assert "a.txt: line 2: a box and key points, not an outline" in complaints(annotations)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -14,8 +14,8 @@ from robustvit.common.wording import list_names
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
+    from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations
     from robustvit.masks.annotations.box_reading import BoxReading
-    from robustvit.masks.annotations.listing import AnnotatedPhoto, Annotations
     from robustvit.masks.folder import MaskFolder
 
 
@@ -68,7 +68,7 @@ def import_annotated(
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
-    root = found.root or _photo_root(source, images)
+    root = found.root
     folders, lines = class_folders([photo.image for photo in found], root, found.categories, options.label_from)
     given: dict[str, Any] = {"categories": categories, "label_from": options.label_from}
     given["orientation"] = options.orientation
@@ -108,13 +108,3 @@ def _start_folder(
         found.photos, lambda photo: digest_annotation(photo, folders[photo.image], boxes), unknown=True
     )
     return folder.missing(found.photos), edited
-
-
-def _photo_root(source: str, images: str | None) -> Path | None:
-    """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
-    from robustvit.masks.annotations.yolo_folder import is_settings, yolo_photos, yolo_root
-
-    if images is not None:
-        return Path(images)
-    known = Path(source).is_dir() or is_settings(Path(source))
-    return yolo_photos(yolo_root(Path(source))) if known else None

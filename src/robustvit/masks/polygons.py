@@ -10,7 +10,7 @@ from contourpy import FillType, contour_generator
 from matplotlib.path import Path as Line
 from scipy import ndimage
 
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.confidence import overlap
 

@@ -11,6 +11,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import is_archive
 from robustvit.common.options import Orientation
 from robustvit.data.matching import compose
+from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations, settle_views
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.category_names import is_no_object
 from robustvit.masks.annotations.coco import read_coco
@@ -24,8 +25,8 @@ from robustvit.masks.annotations.image_masks import read_class_masks, read_plain
 from robustvit.masks.annotations.kaggle import read_kaggle
 from robustvit.masks.annotations.label_studio import read_label_studio
 from robustvit.masks.annotations.labelme import read_labelme
-from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations, settle_views
 from robustvit.masks.annotations.megadetector import read_megadetector
+from robustvit.masks.annotations.objects import AnnotatedObject
 from robustvit.masks.annotations.sa1b import read_sa1b
 from robustvit.masks.annotations.supervisely import read_supervisely
 from robustvit.masks.annotations.voc_xml import read_voc, read_voc_xml

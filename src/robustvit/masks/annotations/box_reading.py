@@ -14,8 +14,7 @@ from robustvit.common.options import BoxUnits, DrawnShape
 from robustvit.common.wording import pluralize
 from robustvit.data.matching import compose
 from robustvit.masks.annotations.boxes import draw_box, draw_ellipse, place_box
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.objects import AnnotatedObject, BoxedObject, Corners, MarkedObject
+from robustvit.masks.annotations.objects import AnnotatedObject, Box, BoxedObject, MarkedObject, leaving_out
 from robustvit.masks.annotations.orientation import View
 
 FEATHER = 0.2  # 73 % of such an ellipse lies on the object, 68 % of one with a sharp edge (benchmarks.recipes.boxes)
@@ -84,7 +83,7 @@ class BoxReading:
         """A text that changes with what the masks depend on beside the options."""
         return ""
 
-    def make_masks(self, image: Path, boxes: Sequence[Corners], view: View) -> list[BoxMask]:
+    def make_masks(self, image: Path, boxes: Sequence[Box], view: View) -> list[BoxMask]:
         """Make a mask from each box, given in pixels of the frame ``view``."""
         draw = draw_ellipse if self.shape == "ellipse" else draw_box
         return [BoxMask(view.upright(draw(box, view.size, self.feather))) for box in boxes]
@@ -99,17 +98,15 @@ class BoxReading:
             for one in sure
             if isinstance(one, AnnotatedObject)
         ]
-        boxes: list[tuple[BoxedObject, Corners]] = []
+        boxes: list[tuple[BoxedObject, Box]] = []
         for one in sure:
             if isinstance(one, BoxedObject):
-                try:
+                with leaving_out(one.where, complaints):
                     boxes.append((one, place_box(one, view.size, self.units, complaints)))
-                except BrokenEntry as error:
-                    complaints.append(f"{one.where}: {error}; left out")
         return [*outlines, *self._fill(image, boxes, view, complaints)] if boxes else outlines
 
     def _fill(
-        self, image: Path, boxes: list[tuple[BoxedObject, Corners]], view: View, complaints: list[str]
+        self, image: Path, boxes: list[tuple[BoxedObject, Box]], view: View, complaints: list[str]
     ) -> list[AnnotatedObject]:
         found = []
         masks = self.make_masks(image, [corners for _, corners in boxes], view)

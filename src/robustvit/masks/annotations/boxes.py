@@ -8,49 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from robustvit.common.options import BoxUnits
-from robustvit.common.wording import shown
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.objects import BoxedObject, Corners
+from robustvit.masks.annotations.objects import Box, BoxedObject, BrokenEntry
+from robustvit.masks.annotations.values import FARTHEST
 
-_FARTHEST = 1e6
 _ROUNDING = 1.0  # pixels by which tools that count pixels from 1, or round, miss the frame
 _AS_CORNERS = 0.95  # of all boxes: a few may be broken
 _CLEARLY_BEYOND = 0.1  # more than the boxes that are drawn over the edge by mistake
 _AS_SHARES = 1.01  # a number of pixels is seldom smaller, a share never greater
 
 
-def corners_of(numbers: object, *, sides: bool = False, centred: bool = False) -> Corners:
-    """Return the corners of a box as a format has it: left, top, right and bottom.
-
-    Args:
-        numbers: a list of four numbers.
-        sides: the last two are width and height.
-        centred: the first two are the centre, and the last two width and height.
-
-    Raises:
-        BrokenEntry: something else.
-    """
-    if not isinstance(numbers, list) or len(numbers) != 4 or not {*map(type, numbers)} <= {int, float}:
-        raise BrokenEntry(f"expected a box of four numbers, found {shown(numbers)}")
-    try:
-        one, two, three, four = map(float, numbers)
-    except OverflowError as error:
-        raise BrokenEntry("a box far from the photo") from error
-    if centred:
-        return one - three / 2, two - four / 2, one + three / 2, two + four / 2
-    return (one, two, one + three, two + four) if sides else (one, two, three, four)
-
-
-def as_confidence(value: object) -> float | None:
-    """Return a detector's confidence in [0, 1], None without one; raise BrokenEntry for anything else."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise BrokenEntry(f"expected a confidence in [0, 1], found {shown(value)}")
-    return float(value)
-
-
-def doubt_units(boxes: Sequence[Corners], units: BoxUnits, source: object) -> str:
+def doubt_units(boxes: Sequence[Box], units: BoxUnits, source: object) -> str:
     """Return a question if boxes do not look as if their format's units were theirs, else an empty text.
 
     Args:
@@ -69,14 +36,15 @@ def doubt_units(boxes: Sequence[Corners], units: BoxUnits, source: object) -> st
     )
 
 
-def doubt_corners(boxes: Sequence[tuple[Sequence[float], tuple[int, int]]], source: object) -> str:
+def doubt_corners(boxes: Sequence[tuple[Box, tuple[int, int]]], source: object) -> str:
     """Return a question if boxes of left, top, width and height look as if they were two corners, else an empty text.
 
     Args:
-        boxes: the four numbers of each box of a data set, with height and width of its photo.
+        boxes: of a data set, each with height and width of its photo.
         source: where they are from.
     """
-    numbers = np.array([box for box, _ in boxes], dtype=np.float64).reshape(-1, 4)
+    sides = [(left, top, right - left, bottom - top) for (left, top, right, bottom), _ in boxes]
+    numbers = np.array(sides, dtype=np.float64).reshape(-1, 4)
     ends = np.array([size[::-1] for _, size in boxes], dtype=np.float64).reshape(-1, 2) + _ROUNDING
     whole = np.isfinite(numbers).all(axis=1)  # the others are left out where they are placed
     first, second, ends = numbers[whole, :2], numbers[whole, 2:], ends[whole]
@@ -91,7 +59,7 @@ def doubt_corners(boxes: Sequence[tuple[Sequence[float], tuple[int, int]]], sour
     )
 
 
-def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, complaints: list[str]) -> Corners:
+def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, complaints: list[str]) -> Box:
     """Return the corners of a box in pixels, which may lie beyond the frame.
 
     Args:
@@ -99,15 +67,12 @@ def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, c
         size: height and width of its frame.
         units: as the user says; None for those of the format.
         complaints: gets a line if the box reaches beyond the frame.
-
-    Raises:
-        BrokenEntry: NaN or infinite numbers, no area, or a box outside the frame.
     """
     height, width = size
     across, down = (width, height) if (units or box.units) == "shares" else (1, 1)
     left, right = (number * across for number in box.corners[::2])
     top, bottom = (number * down for number in box.corners[1::2])
-    if not all(abs(number) <= _FARTHEST for number in (left, top, right, bottom)):
+    if not all(abs(number) <= FARTHEST for number in (left, top, right, bottom)):
         raise BrokenEntry("a box with NaN or infinite numbers, or far from the photo")
     if right <= left or bottom <= top:
         raise BrokenEntry(f"a box of {right - left:.4g} x {bottom - top:.4g} pixels (width x height)")
@@ -115,10 +80,10 @@ def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, c
         raise BrokenEntry("a box outside the photo")
     if min(left, top) < -_ROUNDING or right > width + _ROUNDING or bottom > height + _ROUNDING:
         complaints.append(f"{box.where}: the box reaches beyond the photo, cut off at the edge")
-    return left, top, right, bottom
+    return Box(left, top, right, bottom)
 
 
-def draw_ellipse(corners: Corners, size: tuple[int, int], feather: float = 0.2) -> np.ndarray:
+def draw_ellipse(corners: Box, size: tuple[int, int], feather: float = 0.2) -> np.ndarray:
     """Draw the ellipse in a box as a soft mask.
 
     A pixel's value is ``(1 - r) / feather``, cut to [0, 1], where ``r`` is the Euclidean distance of its centre from
@@ -131,17 +96,16 @@ def draw_ellipse(corners: Corners, size: tuple[int, int], feather: float = 0.2) 
 
     Returns:
         float32 ``(height, width)`` in [0, 1]; zeros for a box too small to cover the centre of a pixel.
-
     """
     return _draw(corners, size, feather, np.hypot)
 
 
-def draw_box(corners: Corners, size: tuple[int, int], feather: float = 0.2) -> np.ndarray:
+def draw_box(corners: Box, size: tuple[int, int], feather: float = 0.2) -> np.ndarray:
     """Draw a box as a soft mask, as ``draw_ellipse``, with the greater of the distances across and down as ``r``."""
     return _draw(corners, size, feather, np.maximum)
 
 
-def _draw(corners: Corners, size: tuple[int, int], feather: float, distance: np.ufunc) -> np.ndarray:
+def _draw(corners: Box, size: tuple[int, int], feather: float, distance: np.ufunc) -> np.ndarray:
     left, top, right, bottom = corners
     mask = np.zeros(size, np.float32)
     rows, columns = _pixels(top, bottom, size[0]), _pixels(left, right, size[1])

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
-from robustvit.common.wording import pluralize, shown
+from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
-from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_corners, doubt_units
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.coco_images import CocoImage, find_images
-from robustvit.masks.annotations.ids import Id, IdTable, as_id, whole_number
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.coco_images import CocoImage, find_images, name_image
+from robustvit.masks.annotations.files import load_json
 from robustvit.masks.annotations.kept_verdicts import doubt_of
-from robustvit.masks.annotations.listing import (
-    AnnotatedObject,
-    AnnotatedPhoto,
-    Annotations,
-    BoxedObject,
-    MarkedObject,
-    PhotoFolder,
-    load_json,
-    photo_with_objects,
-)
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.outlines import Frame, mask_tools
-from robustvit.masks.annotations.segmentation import segmentation_mask, upright_rectangle
+from robustvit.masks.annotations.outlines import draw_segmentation
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.values import Id, IdTable, as_id, expect_box, whole_number
 
 _OF_PART = "_annotations.coco.json"
 _BOX = ("bbox", "score", "iscrowd")
@@ -43,41 +34,34 @@ def read_coco(source: Path, images: Path | None, orientation: Orientation | None
     folder as Roboflow writes it, the files ``_annotations.coco.json`` of all parts are read, each with the photos
     beside it; of another, the only JSON file, with the photos in its folder ``images``.
     """
-    mask_tools()
-    problems: list[str] = []
+    listing = Listing(source, orientation)
     if not source.is_dir():
-        return _read_file(source, images, orientation, problems)
+        return listing.finish(images, _read_file(source, PhotoFolder(images), listing))
     files = list(files_below(source, {".json"}).values())
     paths = [path for path in files if path.name == _OF_PART]
     if len(files) == 1 and not paths:
-        inner = source / "images"
-        return _read_file(files[0], images or (inner if inner.is_dir() else source), orientation, problems)
+        folder = PhotoFolder.find(images, source / "images", source)
+        return listing.finish(folder.folder, _read_file(files[0], folder, listing))
     if not paths:
         load_json(source)  # which refuses a folder, and names a file in it
-    parts = [_read_file(path, images or path.parent, orientation, problems) for path in paths]
     if len(paths) > 1:
         names = [path.parent.name for path in paths]
         one = paths[names.index("train") if "train" in names else 0].parent
-        problems.append(f"{source}: all of {', '.join(names)} are read; name {one} to read that part alone")
-    photos = sorted((photo for part in parts for photo in part), key=lambda photo: photo.image)
-    known = tuple(dict.fromkeys(name for part in parts for name in part.categories))
-    return Annotations(photos, problems, known, root=images or source)
+        listing.problems.append(f"{source}: all of {', '.join(names)} are read; name {one} to read that part alone")
+    known = [name for path in paths for name in _read_file(path, PhotoFolder(images or path.parent), listing)]
+    return listing.finish(images or source, known)
 
 
-def _read_file(source: Path, images: Path | None, orientation: Orientation | None, problems: list[str]) -> Annotations:
+def _read_file(source: Path, folder: PhotoFolder, listing: Listing) -> list[str]:
+    """Add the photos of a file; return the names of its categories."""
     content = _load(source)
-    folder = PhotoFolder(images)
-    names = _categories(content["categories"], problems)
-    listed = find_images(content["images"], folder, orientation, problems)
-    by_image = _annotations(content["annotations"], listed, names, problems)
-    photos = [_photo(image, by_image[key], names, problems) for key, image in listed.items() if image and by_image[key]]
-    if empty := [image.path for key, image in listed.items() if image is not None and not by_image[key]]:
-        first = f"the first is {empty[0]}"
-        problems.append(f"{pluralize(len(empty), 'photo')} of {source} without a usable annotation, {first}")
-    known = [name for name in names.values() if name is not None]
-    photos.sort(key=lambda photo: photo.image)
-    categories = tuple(dict.fromkeys(known))
-    return Annotations(photos, problems, categories, root=images, doubts=_doubts(by_image, listed, source))
+    names = _categories(content["categories"], listing.problems)
+    images = find_images(content["images"], folder, listing.problems)
+    by_image = _annotations(content["annotations"], images, names, listing.problems)
+    usable = {key: image for key, image in images.items() if image is not None}
+    marked = {key: _photo(image, by_image[key], names) for key, image in usable.items()}
+    listing.add(marked, {key: image.path for key, image in usable.items()}, name_image)
+    return [name for name in names.values() if name is not None]
 
 
 def _load(source: Path) -> dict[str, list]:
@@ -146,9 +130,7 @@ def _where(entry: dict) -> str:
     return f"annotation {shown(entry.get('id'))}"
 
 
-def _photo(
-    image: CocoImage, entries: list[tuple[Id | None, dict]], names: _Names, problems: list[str]
-) -> AnnotatedPhoto:
+def _photo(image: CocoImage, entries: list[tuple[Id | None, dict]], names: _Names) -> MarkedPhoto:
     marked = [(None if category is None else names.get(category), entry) for category, entry in entries]
 
     def content() -> str:
@@ -157,47 +139,12 @@ def _photo(
         )
 
     doubt = next((reason for _, entry in marked if (reason := doubt_of(entry))), "")
-    return photo_with_objects(image.path, partial(_decode, image, marked), problems, image.view, content, doubt)
+    return MarkedPhoto(str(image.path), image.size, [_area(name, entry) for name, entry in marked], content, doubt)
 
 
-def _decode(image: CocoImage, entries: list[tuple[str | None, dict]], complaints: list[str]) -> list[MarkedObject]:
-    frame = Frame(*image.view.size)
-    objects: list[MarkedObject] = []
-    for name, entry in entries:
-        where = f"{image.path}: {_where(entry)}"
-        try:
-            if entry.get("segmentation"):
-                objects.append(_outlined(name, entry, frame, where, complaints))
-            else:
-                objects.append(_boxed(name, entry, where))
-        except BrokenEntry as error:
-            complaints.append(f"{where}: {error}; left out")
-    if complaint := frame.complaint():
-        complaints.append(f"{image.path}: {complaint}")
-    return objects
-
-
-def _outlined(name: str | None, entry: dict, frame: Frame, where: str, complaints: list[str]) -> AnnotatedObject:
-    mask, broken = segmentation_mask(entry["segmentation"], frame)
-    complaints.extend(f"{where}: {line}" for line in broken)
-    return AnnotatedObject(name, mask, upright_rectangle(entry["segmentation"]), as_confidence(entry.get("score")))
-
-
-def _boxed(name: str | None, entry: dict, where: str) -> BoxedObject:
-    corners = corners_of(entry["bbox"], sides=True)
-    crowd = whole_number(entry.get("iscrowd")) == 1
-    return BoxedObject(name, corners, where, "pixels", as_confidence(entry.get("score")), crowd)
-
-
-def _doubts(
-    by_image: dict[Id, list[tuple[Id | None, dict]]], images: dict[Id, CocoImage | None], source: Path
-) -> dict[str, str]:
-    boxes, framed = [], []
-    for key, entries in by_image.items():
-        for _, entry in entries:
-            if not entry.get("segmentation") and (image := images[key]) is not None:
-                with suppress(BrokenEntry):
-                    boxes.append(corners_of(entry["bbox"], sides=True))
-                    framed.append((entry["bbox"], image.view.size))
-    doubt = doubt_units(boxes, "pixels", source) or doubt_corners(framed, source)
-    return {"units": doubt} if doubt else {}
+def _area(name: str | None, entry: dict) -> MarkedArea | MarkedBox:
+    where, score = _where(entry), entry.get("score")
+    if entry.get("segmentation"):
+        return MarkedArea(name, partial(draw_segmentation, entry["segmentation"]), where, score)
+    read, crowd = partial(expect_box, entry["bbox"], sides=True), whole_number(entry.get("iscrowd")) == 1
+    return MarkedBox(name, read, where, score, sides=True, crowd=crowd)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from robustvit.common.csv_files import CsvTable, read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
 from robustvit.data.folder_files import files_below
-from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
-from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_corners, doubt_units
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.listing import (
-    AnnotatedPhoto,
-    Annotations,
-    BoxedObject,
-    MarkedObject,
-    PhotoFolder,
-    photo_with_objects,
-)
-from robustvit.masks.annotations.marked import find_photo_folder
-from robustvit.masks.annotations.no_box_yet import leave_out_unmarked
-from robustvit.masks.annotations.objects import Corners
-from robustvit.masks.annotations.orientation import view_photo
+from robustvit.data.tables.columns import IMAGE_COLUMNS, find_column
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.csv_rows import listed_rows, read_list
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.values import expect_box, expect_numbers
 
 OF_PART = "_annotations.csv"  # Roboflow's, in each part of a set
 _IMAGES = (*IMAGE_COLUMNS, "patient_id")
@@ -62,9 +54,9 @@ class _Form:
     sides: bool
     centred: bool = False
 
-    def numbers(self, row: dict[str, str]) -> list[float]:
+    def numbers(self, cells: dict[str, str]) -> list[float]:
         """Return the four numbers of a row; none if all of its cells are empty."""
-        texts = [(row.get(column) or "").strip() for column in self.columns]
+        texts = [cells[column] for column in self.columns]
         if len(texts) == 1:
             texts = [part for part in texts[0].strip("[](){} ").replace(",", " ").split() if part]
         if not any(texts):
@@ -77,8 +69,8 @@ class _Form:
             raise BrokenEntry(f"expected a box of four numbers, found {pluralize(len(found), 'number')}")
         return [] if all(number != number for number in found) else found  # NaN is how pandas writes an empty cell
 
-    def corners(self, numbers: list[float]) -> Corners:
-        return corners_of(numbers, sides=self.sides, centred=self.centred)
+    def box(self, numbers: list[float]) -> Box:
+        return expect_box(numbers, sides=self.sides, centred=self.centred)
 
 
 @dataclass
@@ -88,7 +80,7 @@ class _Rows:
     boxes: list[tuple[int, str | None, list[float], float | None]] = field(default_factory=list)
     label: str | None = None  # of a row without a box
     size: tuple[int, int] | None = None
-    broken: list[str] = field(default_factory=list)
+    broken: bool = False
 
 
 def read_csv_boxes(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -99,26 +91,17 @@ def read_csv_boxes(source: Path, images: Path | None, orientation: Orientation |
     object, unless their class has boxes elsewhere. Photos are looked up in ``images``, else beside the file; of a
     folder as Roboflow writes it, all parts are read.
     """
+    listing = Listing(source, orientation)
     paths = [source]
     if source.is_dir():
-        paths = [path for path in files_below(source, {".csv"}).values() if path.name == OF_PART]
-        if not paths:
-            raise UserError(f"expected a CSV file of boxes, got the folder {source}: name the file in it")
-    problems: list[str] = []
-    photos: list[AnnotatedPhoto] = []
-    names: dict[str, None] = {}
-    doubts: dict[str, str] = {}
+        paths = [path for path in files_below(source, {".csv"}).values() if path.name == OF_PART] or paths
     for path in paths:
-        found, categories, doubt = _read_file(path, find_photo_folder(images, path.parent), orientation, problems)
-        photos += found
-        names |= dict.fromkeys(categories)
-        doubts |= {"units": doubt} if doubt else {}
+        rows, form = _read_rows(path, listing)
+        marked = {name: _photo(name, one, form) for name, one in rows.items()}
+        listing.match(marked, PhotoFolder.find(images, path.parent))
     if len(paths) > 1:
-        problems.append(f"{source}: all of {', '.join(path.parent.name for path in paths)} are read")
-    photos = sorted(leave_out_unmarked(photos, names, problems), key=lambda photo: photo.image)
-    names |= dict.fromkeys(photo.label for photo in photos if photo.label)
-    return Annotations(photos, problems, tuple(names), root=images or (source if source.is_dir() else source.parent),
-                       doubts=doubts)  # fmt: skip
+        listing.problems.append(f"{source}: all of {', '.join(path.parent.name for path in paths)} are read")
+    return listing.finish(images or (source if source.is_dir() else source.parent))
 
 
 def find_form(columns: list[str]) -> _Form | None:
@@ -154,11 +137,9 @@ def is_csv_boxes(columns: list[str]) -> bool:
     return find_column(columns, _IMAGES) is not None and find_form(columns) is not None
 
 
-def _read_file(
-    source: Path, folder: PhotoFolder, orientation: Orientation | None, problems: list[str]
-) -> tuple[list[AnnotatedPhoto], list[str], str]:
-    """The photos of a list, the categories of its boxes, and a question about them."""
-    table = read_csv(source, what="a CSV file of boxes")
+def _read_rows(source: Path, listing: Listing) -> tuple[dict[str, _Rows], _Form]:
+    """Return the rows of each photo, by its name, and where they have their boxes."""
+    table = read_list(source, "boxes")
     image, form = find_column(table.columns, _IMAGES), find_form(table.columns)
     if image is None or form is None:
         raise UserError(
@@ -166,59 +147,26 @@ def _read_file(
             f"{', '.join(map(repr, table.columns[:10]))}: name them so in the first line"
         )
     _expect_one_reading(table.columns, form, source)
-    rows = _group(table, source, image, form)
-    found = folder.match({name: name for name in rows}, problems)
-    photos: list[AnnotatedPhoto] = []
-    framed: list[tuple[list[float], tuple[int, int]]] = []
-    for name, path in found.items():
-        one = rows[name]
-        problems.extend(one.broken)
-        try:
-            view = view_photo(path, one.size, orientation)
-        except (BrokenEntry, UserError) as error:
-            problems.append(f"{name}: {error}; left out")
-            continue
-        framed += [(numbers, view.size) for _, _, numbers, _ in one.boxes]
-        if one.boxes or not one.broken:
-            decode = partial(_decode, path, one, form)
-            photo = photo_with_objects(path, decode, problems, view, partial(json.dumps, [one.boxes, one.label]))
-            photos.append(replace(photo, label=None if one.boxes else one.label))
-    doubt = doubt_units([form.corners(numbers) for numbers, _ in framed], "pixels", source)
-    if not doubt and form.sides and not form.centred:
-        doubt = doubt_corners(framed, source)
-    categories = [category for one in rows.values() for _, category, _, _ in one.boxes if category]
-    return photos, categories, doubt
-
-
-def _group(table: CsvTable, source: Path, image: str, form: _Form) -> dict[str, _Rows]:
-    """The rows of each photo, by its name."""
     sure = find_column(table.columns, _CONFIDENCES)
-    others = [name for name in table.columns if name not in form.columns]
-    sides = [find_column(others, (name,)) for name in ("height", "width")]
-    label = find_column(others, LABEL_COLUMNS)
-    found: dict[str, _Rows] = {}
-    for line, row in zip(table.lines, table.rows, strict=True):
-        name = (row.get(image) or "").strip()
-        if not name:
-            raise UserError(f"{source}, line {line}: expected the name of a photo, found none: fill it in")
-        one = found.setdefault(name, _Rows())
-        given = [(row.get(side or "") or "").strip() for side in sides]
-        if given and all(text.isdecimal() and len(text) < 10 and int(text) for text in given):
-            one.size = int(given[0]), int(given[1])
-        try:
-            category = ((row.get(label) or "").strip() or None) if label else None
-            said = (row.get(sure) or "").strip() if sure else ""
-            if numbers := form.numbers(row):
-                one.boxes.append((line, category, numbers, as_confidence(float(said)) if said else None))
-            else:
-                one.label = category
-        except (BrokenEntry, ValueError) as error:
-            one.broken.append(f"{source}, line {line}: {error}; left out")
-    return found
+    rows: dict[str, _Rows] = {}
+    for row in listed_rows(table, source, image, used=form.columns):
+        one = rows.setdefault(row.photo, _Rows())
+        one.size, known = row.size or one.size, len(listing.problems)
+        with listing.leaving_out(f"{source}, line {row.line}"):
+            if not (numbers := form.numbers(row.cells)):
+                one.label = row.category
+                continue
+            said = row.cells.get(sure or "") or None
+            confidence = None if said is None else expect_numbers("a box with a confidence", said)[0]
+            one.boxes.append((row.line, row.category, numbers, confidence))
+        one.broken |= len(listing.problems) > known
+    return rows, form
 
 
-def _decode(image: Path, rows: _Rows, form: _Form, complaints: list[str]) -> list[MarkedObject]:
-    return [
-        BoxedObject(category, form.corners(numbers), f"{image}: line {line}", confidence=sure)
+def _photo(name: str, rows: _Rows, form: _Form) -> MarkedPhoto:
+    areas = [
+        MarkedBox(category, partial(form.box, numbers), f"line {line}", sure, sides=form.sides and not form.centred)
         for line, category, numbers, sure in rows.boxes
     ]
+    content = partial(json.dumps, [rows.boxes, rows.label])
+    return MarkedPhoto(name, rows.size, areas, content, nothing=not rows.broken, label=rows.label)

@@ -13,19 +13,16 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.listing import Annotations
-from robustvit.masks.annotations.marked import (
-    MarkedArea,
-    MarkedPhoto,
-    find_photo_folder,
-    list_marked,
-    note_no_areas,
-)
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import read_xml
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, outline_points
+from robustvit.masks.annotations.photo_folder import PhotoFolder
 from robustvit.masks.annotations.run_lengths import fill_runs
-from robustvit.masks.annotations.shapes import Box, ellipse_mask, expect_numbers, mark_box, place_mask
-from robustvit.masks.annotations.xml_files import read_xml
+from robustvit.masks.annotations.shapes import ellipse_mask, mark_box, place_mask
+from robustvit.masks.annotations.values import expect_numbers
 
 
 def read_cvat(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -42,12 +39,10 @@ def read_cvat(source: Path, images: Path | None, orientation: Orientation | None
         raise UserError(
             f"expected CVAT for images in {path}, found tracks of a video: export it as CVAT for images 1.1"
         )
-    folder = find_photo_folder(images, path.parent / "images", path.parent)
-    problems: list[str] = []
-    kinds: Counter[str] = Counter()
-    marked = {_where(image): _photo(image, kinds) for image in root.iterfind("image")}
-    note_no_areas(kinds, path, problems)
-    return list_marked(marked, folder, path, orientation, problems, categories=_categories(root))
+    folder = PhotoFolder.find(images, path.parent / "images", path.parent)
+    listing = Listing(path, orientation)
+    listing.match({_where(image): _photo(image, listing.no_areas) for image in root.iterfind("image")}, folder)
+    return listing.finish(folder.folder, _categories(root))
 
 
 def is_cvat(root: Element) -> bool:
@@ -74,14 +69,14 @@ def _categories(root: Element) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(name for name in named if name)) or None
 
 
-def _photo(image: Element, kinds: Counter[str]) -> MarkedPhoto:
+def _photo(image: Element, no_areas: Counter[str]) -> MarkedPhoto:
     areas = []
     for number, shape in enumerate(image):
         if shape.tag in _DRAWN:
             draw = partial(_DRAWN[shape.tag], dict(shape.attrib))
             areas.append(MarkedArea(shape.get("label") or None, draw, f"{shape.tag} number {number}"))
         else:
-            kinds[shape.tag] += 1
+            no_areas[shape.tag] += 1
     said = image.get("height"), image.get("width")
     size = None if None in said else said
     return MarkedPhoto(image.get("name") or "", size, areas, partial(_content, image))
@@ -91,6 +86,10 @@ def _content(image: Element) -> str:
     return "".join(tostring(shape, "unicode") for shape in image)
 
 
+def _numbers(shape: dict[str, str], what: str, *names: str) -> list[float]:
+    return expect_numbers(what, *map(({"rotation": "0"} | shape).get, names))
+
+
 def _polygon(shape: dict[str, str], frame: Frame) -> np.ndarray:
     pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
     return frame.fill([outline_points(expect_numbers("a polygon", *(word for pair in pairs for word in pair)))])
@@ -98,23 +97,18 @@ def _polygon(shape: dict[str, str], frame: Frame) -> np.ndarray:
 
 def _box(shape: dict[str, str], frame: Frame) -> np.ndarray | Box:
     """A box, turned around its centre."""
-    sides = (shape.get(name) for name in ("xtl", "ytl", "xbr", "ybr"))
-    left, top, right, bottom, degrees = expect_numbers("a box", *sides, shape.get("rotation", "0"))
-    return mark_box(frame, Box(left, top, right, bottom), degrees)
+    *sides, degrees = _numbers(shape, "a box", "xtl", "ytl", "xbr", "ybr", "rotation")
+    return mark_box(frame, Box(*sides), degrees)
 
 
 def _ellipse(shape: dict[str, str], frame: Frame) -> np.ndarray:
-    numbers = (shape.get(name) for name in ("cx", "cy", "rx", "ry"))
-    x, y, across, down, degrees = expect_numbers("an ellipse", *numbers, shape.get("rotation", "0"))
+    x, y, across, down, degrees = _numbers(shape, "an ellipse", "cx", "cy", "rx", "ry", "rotation")
     return ellipse_mask(frame, x, y, (across, down), degrees)
 
 
 def _mask(shape: dict[str, str], frame: Frame) -> np.ndarray:
     """Runs along the rows of a box, background first."""
-    left, top, width, height = (
-        round(number)
-        for number in expect_numbers("a mask", *(shape.get(n) for n in ("left", "top", "width", "height")))
-    )
+    left, top, width, height = map(round, _numbers(shape, "a mask", "left", "top", "width", "height"))
     if not (0 < width <= frame.width and 0 < height <= frame.height):
         raise BrokenEntry(f"a mask of {height} x {width} pixels, the photo has {frame.height} x {frame.width}")
     words = [word.strip() for word in shape.get("rle", "").split(",")]

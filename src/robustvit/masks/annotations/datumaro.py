@@ -6,26 +6,20 @@ import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.ids import whole_number
-from robustvit.masks.annotations.json_files import read_json_files
-from robustvit.masks.annotations.listing import Annotations
-from robustvit.masks.annotations.marked import (
-    MarkedArea,
-    MarkedPhoto,
-    find_photo_folder,
-    list_marked,
-    note_no_areas,
-)
-from robustvit.masks.annotations.outlines import Frame
-from robustvit.masks.annotations.segmentation import draw_segmentation
-from robustvit.masks.annotations.shapes import Box, ellipse_mask, expect_numbers, mark_box
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import read_json_files
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry
+from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import ellipse_mask, mark_box
+from robustvit.masks.annotations.values import expect_numbers, whole_number
 
 
 def read_datumaro(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -37,29 +31,24 @@ def read_datumaro(source: Path, images: Path | None, orientation: Orientation | 
     inner = source / "annotations" if (source / "annotations").is_dir() else source
     root = inner if inner.is_dir() else inner.parent
     root = root.parent if root.name == "annotations" else root
-    problems: list[str] = []
-    kinds: Counter[str] = Counter()
+    listing = Listing(source, orientation)
     marked: dict[str, MarkedPhoto] = {}
-    names: dict[str, None] = {}
-    folder = find_photo_folder(images, root / "images", root)
+    names: list[str] = []
+    folder = PhotoFolder.find(images, root / "images", root)
     exported = root.resolve() in folder.folder.resolve().parents or root.resolve() == folder.folder.resolve()
-    for path, content in read_json_files(inner, "Datumaro", problems).items():
-        if not is_datumaro(content):
-            problems.append(f"{path}: expected Datumaro's items and categories, found something else; left out")
-            continue
+    wanted = "items and categories"
+    for path, content in read_json_files(inner, "Datumaro", wanted, is_datumaro, listing.problems):
         labels = _labels(content["categories"])
-        names |= dict.fromkeys(labels)
+        names += filter(None, labels)
         for number, item in enumerate(content["items"]):
             where = f"{path}: item {shown(item.get('id') if isinstance(item, dict) else number)}"
-            try:
-                marked[where] = _photo(item, path.stem if exported else None, labels, kinds)
-            except BrokenEntry as error:
-                problems.append(f"{where}: {error}; left out")
-    note_no_areas(kinds, source, problems)
-    return list_marked(marked, folder, source, orientation, problems, categories=tuple(name for name in names if name))
+            with listing.leaving_out(where):
+                marked[where] = _photo(item, path.stem if exported else None, labels, listing.no_areas)
+    listing.match(marked, folder)
+    return listing.finish(folder.folder, names)
 
 
-def is_datumaro(content: object) -> TypeGuard[dict]:
+def is_datumaro(content: object) -> bool:
     """Whether a JSON value is a part of a set in Datumaro's format."""
     return (
         isinstance(content, dict)
@@ -75,7 +64,7 @@ def _labels(categories: dict) -> list[str]:
     return [name if isinstance(name, str) else "" for name in names]
 
 
-def _photo(item: object, part: str | None, labels: list[str], kinds: Counter[str]) -> MarkedPhoto:
+def _photo(item: object, part: str | None, labels: list[str], no_areas: Counter[str]) -> MarkedPhoto:
     """``part`` is the folder of an exported photo; None if the photos are those that Datumaro's ids name."""
     if not isinstance(item, dict) or not isinstance(item.get("annotations"), list):
         raise BrokenEntry("expected an item with annotations")
@@ -85,7 +74,7 @@ def _photo(item: object, part: str | None, labels: list[str], kinds: Counter[str
         if isinstance(kind, str) and kind in _DRAWN:
             areas.append(MarkedArea(_name(entry, labels), partial(_DRAWN[kind], entry), f"{kind} number {number}"))
         else:
-            kinds[shown(kind).strip("'")] += 1
+            no_areas[shown(kind).strip("'")] += 1
     image = item.get("image")
     image = image if isinstance(image, dict) else {}
     size = image.get("size")
@@ -103,11 +92,11 @@ def _name(entry: dict, labels: list[str]) -> str | None:
 
 
 def _polygon(entry: dict, frame: Frame) -> np.ndarray:
-    return draw_segmentation([entry.get("points")], frame)
+    return draw_whole_segmentation([entry.get("points")], frame)
 
 
 def _mask(entry: dict, frame: Frame) -> np.ndarray:
-    return draw_segmentation(entry.get("rle"), frame)
+    return draw_whole_segmentation(entry.get("rle"), frame)
 
 
 def _box(entry: dict, frame: Frame) -> np.ndarray | Box:

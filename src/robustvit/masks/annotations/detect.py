@@ -10,18 +10,19 @@ from robustvit.data.folder_files import files_below
 from robustvit.data.mask_pixels import MASK_SUFFIXES
 from robustvit.data.tables.columns import MASK_COLUMNS, find_column
 from robustvit.masks.annotations.csv_boxes import OF_PART, is_csv_boxes
+from robustvit.masks.annotations.csv_rows import read_list
 from robustvit.masks.annotations.cvat import is_cvat
 from robustvit.masks.annotations.datumaro import is_datumaro
 from robustvit.masks.annotations.fiftyone import is_fiftyone
+from robustvit.masks.annotations.files import load_json, read_xml
 from robustvit.masks.annotations.image_folder import METADATA
-from robustvit.masks.annotations.kaggle import is_kaggle, read_columns
+from robustvit.masks.annotations.kaggle import is_kaggle
 from robustvit.masks.annotations.label_studio_tasks import is_label_studio
-from robustvit.masks.annotations.listing import load_json
+from robustvit.masks.annotations.labelme import is_labelme
 from robustvit.masks.annotations.megadetector import is_speciesnet
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.sa1b import is_sa1b
 from robustvit.masks.annotations.supervisely import is_supervisely
-from robustvit.masks.annotations.xml_files import read_xml
 from robustvit.masks.annotations.yolo_folder import hold_labels
 
 _LISTS = frozenset({".csv", ".tsv"})
@@ -41,10 +42,6 @@ def _is_coco(content: object) -> bool:
     )
 
 
-def _is_labelme(content: object) -> bool:
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
-
-
 def _is_megadetector(content: object) -> bool:
     known = isinstance(content, dict) and "detection_categories" in content and isinstance(content.get("images"), list)
     return known or is_speciesnet(content)
@@ -52,7 +49,7 @@ def _is_megadetector(content: object) -> bool:
 
 _JSON: dict[str, Callable[[object], bool]] = {
     "coco": _is_coco,
-    "labelme": _is_labelme,
+    "labelme": is_labelme,
     "label-studio": is_label_studio,
     "datumaro": is_datumaro,
     "fiftyone": is_fiftyone,
@@ -88,7 +85,7 @@ def _describe(place: Path) -> str:
     if place.suffix.lower() == ".json":
         return name_format(load_json(place)) or "other JSON"
     if place.suffix.lower() in _LISTS:
-        columns = read_columns(place)
+        columns = read_list(place, "annotations").columns
         more = ", ..." if len(columns) > _COLUMNS else ""
         return f"a list with the columns {', '.join(columns[:_COLUMNS])}{more}"
     return "a folder without any" if place.is_dir() else "another file"
@@ -109,7 +106,7 @@ def _of_file(path: Path) -> Iterator[str]:
     elif path.name in METADATA:
         yield "imagefolder"
     elif suffix in _LISTS:
-        columns = read_columns(path)
+        columns = read_list(path, "annotations").columns
         if is_kaggle(path):
             yield "kaggle"
             return

@@ -12,10 +12,13 @@ from typing import TypeGuard
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.fiftyone_labels import Names, areas_of, is_area
-from robustvit.masks.annotations.listing import Annotations, load_json
-from robustvit.masks.annotations.marked import MarkedPhoto, find_photo_folder, list_marked, note_no_areas
+from robustvit.masks.annotations.files import load_json
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedPhoto
+from robustvit.masks.annotations.objects import BrokenEntry
+from robustvit.masks.annotations.photo_folder import PhotoFolder
 
 _FILES = ("samples.json", "labels.json")
 
@@ -30,17 +33,14 @@ def read_fiftyone(
     """
     path = find_fiftyone_file(source) if source.is_dir() else source
     content = load_json(path)
-    folder = find_photo_folder(images, path.parent / "data", path.parent)
-    problems: list[str] = []
-    kinds: Counter[str] = Counter()
+    folder = PhotoFolder.find(images, path.parent / "data", path.parent)
+    listing = Listing(path, orientation)
     marked: dict[str, MarkedPhoto] = {}
     for where, sample, labels, names in _samples(content, path, which):
-        try:
-            marked[where] = _photo(sample, labels, names, path.parent, kinds)
-        except BrokenEntry as error:
-            problems.append(f"{where}: {error}; left out")
-    note_no_areas(kinds, source, problems)
-    return list_marked(marked, folder, path, orientation, problems)
+        with listing.leaving_out(where):
+            marked[where] = _photo(sample, labels, names, path.parent, listing.no_areas)
+    listing.match(marked, folder)
+    return listing.finish(folder.folder)
 
 
 def find_fiftyone_file(folder: Path) -> Path:
@@ -109,11 +109,11 @@ def _read_targets(path: Path, field: str) -> Names:
     return Names({int(number): str(name) for number, name in targets.items() if number.isdecimal()})
 
 
-def _photo(sample: dict, labels: list[object], names: Names, root: Path, kinds: Counter[str]) -> MarkedPhoto:
+def _photo(sample: dict, labels: list[object], names: Names, root: Path, no_areas: Counter[str]) -> MarkedPhoto:
     path = sample.get("filepath")
     if not isinstance(path, str) or not path:
         raise BrokenEntry("expected a filepath")
-    areas = [area for label in labels for area in areas_of(label, names, root, kinds)]
+    areas = [area for label in labels for area in areas_of(label, names, root, no_areas)]
     metadata = sample.get("metadata")
     said = (metadata.get("height"), metadata.get("width")) if isinstance(metadata, dict) else None
     return MarkedPhoto(path, said, areas, partial(json.dumps, labels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,20 +14,13 @@ from PIL import Image
 from robustvit.common.errors import UserError
 from robustvit.common.wording import shown
 from robustvit.data.mask_files import read_ids, read_mask
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.ids import whole_number
+from robustvit.masks.annotations.files import find_named
 from robustvit.masks.annotations.marked import MarkedArea
-from robustvit.masks.annotations.named_files import find_named
+from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, numpy_array, unpack
-from robustvit.masks.annotations.shapes import (
-    Box,
-    expect_numbers,
-    expect_pixels,
-    mark_box,
-    place_mask,
-    points_of_shares,
-)
+from robustvit.masks.annotations.shapes import mark_box, place_mask, points_of_shares
+from robustvit.masks.annotations.values import expect_numbers, whole_number
 
 _LISTS = {"Detections": "detections", "Polylines": "polylines"}
 _AREAS = frozenset({"Detection", "Polyline", "Segmentation", *_LISTS})
@@ -61,14 +54,14 @@ def _kind(label: dict) -> str:
     return kind if isinstance(kind, str) else "label without _cls"
 
 
-def areas_of(label: object, names: Names, root: Path, kinds: Counter[str]) -> Iterator[MarkedArea]:
+def areas_of(label: object, names: Names, root: Path, no_areas: Counter[str]) -> Iterator[MarkedArea]:
     """Yield the areas of a label; others are counted by kind.
 
     Args:
         label: of a sample's field.
         names: of numbers.
         root: folder of the export, in which mask files lie.
-        kinds: counts of what marks no area.
+        no_areas: counts of what marks no area.
     """
     if not isinstance(label, dict):
         return
@@ -76,7 +69,7 @@ def areas_of(label: object, names: Names, root: Path, kinds: Counter[str]) -> It
     if kind in _LISTS:
         inner = label.get(_LISTS[kind])
         for one in inner if isinstance(inner, list) else ():
-            yield from areas_of(one, names, root, kinds)
+            yield from areas_of(one, names, root, no_areas)
     elif kind == "Detection":
         yield MarkedArea(names.of(label.get("label")), partial(_detection, label, root), "detection")
     elif kind == "Polyline" and (label.get("closed") or label.get("filled")):
@@ -84,7 +77,7 @@ def areas_of(label: object, names: Names, root: Path, kinds: Counter[str]) -> It
     elif kind == "Segmentation":
         yield from _segmentation(label, names, root)
     else:
-        kinds["open Polyline" if kind == "Polyline" else shown(kind).strip("'")] += 1
+        no_areas["open Polyline" if kind == "Polyline" else shown(kind).strip("'")] += 1
 
 
 def _detection(label: dict, root: Path, frame: Frame) -> np.ndarray | Box:
@@ -107,13 +100,17 @@ def _detection(label: dict, root: Path, frame: Frame) -> np.ndarray | Box:
 
 def _read_mask(label: dict, root: Path) -> np.ndarray | None:
     """The mask of a detection's box, which may be in the label or in a file; None without one."""
-    name = label.get("mask_path")
     if label.get("mask") is not None:
         return _unpack(label["mask"]) > 0
-    if not isinstance(name, str) or not name:
-        return None
+    found = _read_named(label, root, read_mask)
+    return None if found is None else found > 0.5
+
+
+def _read_named(label: dict, root: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray | None:
+    """Read the file that a label names as its mask; None if it names none."""
+    name = label.get("mask_path")
     try:
-        return read_mask(find_named(root, name)) > 0.5
+        return read(find_named(root, name)) if isinstance(name, str) and name else None
     except UserError as error:
         raise BrokenEntry(str(error)) from error
 
@@ -133,15 +130,10 @@ def _segmentation(label: dict, names: Names, root: Path) -> Iterator[MarkedArea]
 
 
 def _read_ids(label: dict, root: Path) -> np.ndarray:
-    name = label.get("mask_path")
-    if isinstance(name, str) and name:
-        try:
-            return read_ids(find_named(root, name))
-        except UserError as error:
-            raise BrokenEntry(str(error)) from error
-    if label.get("mask") is None:
+    found = _read_named(label, root, read_ids)
+    if found is None and label.get("mask") is None:
         raise BrokenEntry("a segmentation without a mask")
-    return _unpack(label["mask"])
+    return _unpack(label["mask"]) if found is None else found
 
 
 def _unpack(packed: object) -> np.ndarray:
@@ -151,8 +143,4 @@ def _unpack(packed: object) -> np.ndarray:
 
 
 def _equal(label: dict, root: Path, number: int, frame: Frame) -> np.ndarray:
-    ids = _read_ids(label, root)
-    if ids.shape != (frame.height, frame.width):
-        size = f"{ids.shape[0]} x {ids.shape[1]}"
-        raise BrokenEntry(f"a mask of {size} pixels (height x width), the photo has {frame.height} x {frame.width}")
-    return expect_pixels((ids == number).astype(np.float32), "a segmentation")
+    return frame.check(_read_ids(label, root) == number, "a segmentation")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,14 +21,16 @@ from robustvit.data.folder_files import files_below
 from robustvit.data.mask_files import read_mask
 from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, find_column
 from robustvit.data.tables.parquet import open_parquet, parquet_rows
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.listing import Annotations, PhotoFolder
-from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, list_marked, name_category
-from robustvit.masks.annotations.named_files import find_named
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import find_named
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.orientation import upright_size
-from robustvit.masks.annotations.outlines import Frame
-from robustvit.masks.annotations.segmentation import draw_segmentation
-from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box
+from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import mark_box
+from robustvit.masks.annotations.values import expect_category, expect_numbers
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _IMAGES = ("file_name", "image_file_name", *IMAGE_COLUMNS)
@@ -45,24 +48,19 @@ def read_image_folder(source: Path, images: Path | None, orientation: Orientatio
     """
     paths = find_metadata(source)
     root = images or (source if source.is_dir() else source.parent)
-    problems: list[str] = []
+    listing = Listing(source, orientation)
     marked: dict[str, MarkedPhoto] = {}
     masks: set[Path] = set()
     for path in paths:
         for where, row in _read_rows(path):
-            try:
-                name, areas, size = _photo(row, path, masks)
-                label = find_column(row, LABEL_COLUMNS)
-                named = name_category(row[label]) if label and not areas else None
-            except BrokenEntry as error:
-                problems.append(f"{where}: {error}; left out")
-                continue
-            inside = os.path.relpath(path.parent / name, root) if images is None else name
-            content = partial(_content, row, path)
-            marked[where] = MarkedPhoto(inside, size, areas, content, nothing=True, label=named)
+            with listing.leaving_out(where):
+                photo = _photo(row, path, masks)
+                inside = os.path.relpath(path.parent / photo.name, root) if images is None else photo.name
+                marked[where] = replace(photo, name=inside)
     folder = PhotoFolder(root)
     folder.leave_out(masks)
-    return list_marked(marked, folder, source, orientation, problems)
+    listing.match(marked, folder)
+    return listing.finish(folder.folder)
 
 
 def find_metadata(source: Path) -> list[Path]:
@@ -90,10 +88,8 @@ def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
             yield f"{path}, line {line}", {**row}
 
 
-def _photo(
-    row: dict[str, object], path: Path, masks: set[Path]
-) -> tuple[str, list[MarkedArea], tuple[object, object] | None]:
-    """The name, areas and size of a row's photo; its mask file joins ``masks``."""
+def _photo(row: dict[str, object], path: Path, masks: set[Path]) -> MarkedPhoto:
+    """The photo of a row; its mask file joins ``masks``."""
     image, mask, objects = (find_column(row, known) for known in (_IMAGES, _MASKS, _OBJECTS))
     if image is None or (mask is None and objects is None):
         missing = "masks (mask_file_name) or objects" if image else "photos (file_name)"
@@ -104,19 +100,32 @@ def _photo(
     name = row[image]
     if not isinstance(name, str) or not name.strip():
         raise BrokenEntry(f"expected the name of a photo, found {shown(name)}")
+    size: tuple[object, object] | None = (row.get("height"), row.get("width"))
     if mask is None:
-        return name.strip(), list(_objects(row[objects or ""])), (row.get("height"), row.get("width"))
-    label = find_column(row, LABEL_COLUMNS)
-    file = _mask_file(row[mask], path.parent)
+        areas = list(_objects(row[objects or ""]))
+    else:
+        areas, size = _masked(_mask_file(row[mask], path.parent), row, masks)
+    label = None if areas else _category(row, LABEL_COLUMNS)
+    return MarkedPhoto(name.strip(), size, areas, partial(_content, row, path), nothing=True, label=label)
+
+
+def _category(entry: dict, names: Sequence[str]) -> str | None:
+    column = find_column(entry, names)
+    return expect_category(entry[column]) if column else None
+
+
+def _masked(
+    file: Path | None, row: dict[str, object], masks: set[Path]
+) -> tuple[list[MarkedArea], tuple[int, int] | None]:
+    """The area and the size of a mask file, which joins ``masks``; none without a file."""
     if file is None:
-        return name.strip(), [], None
+        return [], None
     masks.add(file)
     try:
         size = None if file.suffix == ".npy" else upright_size(file)
     except UserError as error:
         raise BrokenEntry(str(error)) from error
-    category = name_category(row[label]) if label else None
-    return name.strip(), [MarkedArea(category, partial(_read_mask, file), f"mask {file}")], size
+    return [MarkedArea(_category(row, LABEL_COLUMNS), partial(_read_mask, file), f"mask {file}")], size
 
 
 def _mask_file(name: object, root: Path) -> Path | None:
@@ -133,9 +142,7 @@ def _read_mask(file: Path, frame: Frame) -> np.ndarray:
         mask = read_mask(file)
     except UserError as error:
         raise BrokenEntry(str(error).replace("--mask-format", "--from")) from error
-    if mask.shape != (frame.height, frame.width):
-        raise BrokenEntry(f"a mask of {mask.shape[0]} x {mask.shape[1]} pixels, not of its photo's size")
-    return expect_pixels(mask, "a mask")
+    return frame.check(mask, "a mask")
 
 
 def _objects(value: object) -> Iterator[MarkedArea]:
@@ -149,12 +156,11 @@ def _objects(value: object) -> Iterator[MarkedArea]:
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise BrokenEntry(f"object {number}: expected one, found {shown(entry)}")
-        outline, box, named = (find_column(entry, known) for known in (_OUTLINES, _BOXES, _CLASSES))
-        category = name_category(entry[named]) if named else None
+        outline, box = (find_column(entry, known) for known in (_OUTLINES, _BOXES))
+        draw: Callable[[Frame], np.ndarray | Box] = partial(_box, entry[box] if box else None)
         if outline and entry[outline]:
-            yield MarkedArea(category, partial(draw_segmentation, entry[outline]), f"object {number}")
-        else:
-            yield MarkedArea(category, partial(_box, entry[box] if box else None), f"object {number}")
+            draw = partial(draw_whole_segmentation, entry[outline])
+        yield MarkedArea(_category(entry, _CLASSES), draw, f"object {number}")
 
 
 def _transpose(value: object) -> Iterator[dict]:

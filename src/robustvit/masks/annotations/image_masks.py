@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -21,16 +21,11 @@ from robustvit.data.mask_pixels import MASK_SUFFIXES
 from robustvit.data.mask_values import VOID_COLOUR, pack_colours
 from robustvit.data.matching import without_number
 from robustvit.data.read_photos import open_image
+from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations, photo_with_objects
 from robustvit.masks.annotations.category_names import PIXEL_VALUES, LabelMap, read_label_map
-from robustvit.masks.annotations.listing import (
-    AnnotatedObject,
-    AnnotatedPhoto,
-    Annotations,
-    BrokenEntry,
-    PhotoFolder,
-    photo_with_objects,
-)
+from robustvit.masks.annotations.objects import AnnotatedObject, BrokenEntry
 from robustvit.masks.annotations.orientation import upright_size, view_photo
+from robustvit.masks.annotations.photo_folder import PhotoFolder
 
 LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -78,8 +73,9 @@ def read_plain_masks(
     problems: list[str] = []
     folder = expect_folder(source, "masks")
     decode: _Decode = partial(_plain_object, kind=kind)
-    photos = _photos(folder, PhotoFolder(images), MASK_SUFFIXES, decode, orientation, problems)
-    return Annotations(photos, problems)
+    found = PhotoFolder(images)
+    photos = _photos(folder, found, MASK_SUFFIXES, decode, orientation, problems)
+    return Annotations(photos, problems, root=found.folder)
 
 
 def _photos(
@@ -99,8 +95,18 @@ def _photos(
         names = ", ".join(path.name for path in joined[0])
         problems.append(f"{pluralize(len(joined), 'photo')} with several masks, which are united (such as {names})")
     folder.report_lacking(found, "a mask", problems)
-    photos = []
-    for mask, image in found.items():
+    pairs = [(mask, together[mask][1], image) for mask, image in found.items()]
+    return sorted(_view_photos(pairs, decode, orientation, problems), key=lambda photo: photo.image)
+
+
+def _view_photos(
+    pairs: Sequence[tuple[Path, list[Path], Path]],
+    decode: _Decode,
+    orientation: Orientation | None,
+    problems: list[str],
+) -> Iterator[AnnotatedPhoto]:
+    """Yield the photos that can be used; ``pairs`` are a mask, all masks of its photo, and the photo."""
+    for mask, several, image in pairs:
         try:
             said = None if mask.suffix.lower() == ".npy" else upright_size(mask)
             view = view_photo(image, said, orientation, "the mask has")
@@ -109,10 +115,8 @@ def _photos(
         except UserError as error:
             problems.append(str(error))
         else:
-            _, several = together[mask]
             read = partial(_decode, several, image, view.size, decode)
-            photos.append(photo_with_objects(image, read, problems, view, partial(_content, several)))
-    return sorted(photos, key=lambda photo: photo.image)
+            yield photo_with_objects(image, read, problems, view, partial(_content, several))
 
 
 def _join_numbered(masks: dict[str, Path], folder: PhotoFolder) -> dict[Path, tuple[str, list[Path]]]:
@@ -143,14 +147,6 @@ def _content(masks: list[Path]) -> str:
     return " ".join(hashlib.sha256(mask.read_bytes()).hexdigest() for mask in masks)
 
 
-def _expect_size(size: tuple[int, ...], expected: tuple[int, int], image: Path) -> None:
-    if size != expected:
-        raise BrokenEntry(
-            f"the mask has {size[0]} x {size[1]} pixels (height x width), its photo {image} has "
-            f"{expected[0]} x {expected[1]}"
-        )
-
-
 def _decode(
     masks: list[Path], image: Path, size: tuple[int, int], decode: _Decode, complaints: list[str]
 ) -> list[AnnotatedObject]:
@@ -166,10 +162,11 @@ def _decode_one(
         said = str(error).replace("--mask-format ids", "--from voc").replace("--mask-format", "--from")
         raise UserError(said) from error
     if objects:
-        try:
-            _expect_size(objects[0].mask.shape, size, image)
-        except BrokenEntry as error:
-            raise UserError(f"{mask}: {error}: make them alike") from error
+        if (given := objects[0].mask.shape) != size:
+            raise UserError(
+                f"{mask}: the mask has {given[0]} x {given[1]} pixels (height x width), its photo {image} has "
+                f"{size[0]} x {size[1]}: make them alike"
+            )
     elif not complaints:
         complaints.append(f"{mask}: no pixel is on an object")
     return objects

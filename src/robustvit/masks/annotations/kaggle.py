@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from robustvit.common.csv_files import CsvTable, read_csv
+from robustvit.common.csv_files import CsvTable
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
-from robustvit.common.wording import shown
 from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.listing import Annotations
-from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, find_photo_folder, list_marked
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.csv_rows import listed_rows, read_list
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame
-from robustvit.masks.annotations.shapes import expect_pixels
+from robustvit.masks.annotations.photo_folder import PhotoFolder
 
 RUN_COLUMNS = (
     "encoded_pixels", "rle_mask", "mask_rle", "rle", "encoding", "run_lengths", "run_length", "segmentation",
@@ -30,7 +28,6 @@ RUN_COLUMNS = (
 _JOINED = ("image_id_class_id", "image_class_id", "image_label", "image_id_class")  # a.jpg_1 is class 1 of a.jpg
 _NOTHING = frozenset({"", "-1", "-", "nan"})
 _RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
-_LONGEST_CELL = 2**27
 _LOOKED_AT = 32  # photos, to tell the direction of the runs
 _CLEARLY = 2  # times as many edges
 
@@ -40,7 +37,7 @@ class _Rows:
     """The rows of a photo."""
 
     runs: list[tuple[int, str | None, str]] = field(default_factory=list)  # line, class, runs; none means no object
-    size: tuple[object, object] | None = None
+    size: tuple[int, int] | None = None
 
 
 def read_kaggle(
@@ -52,42 +49,20 @@ def read_kaggle(
     ``by_rows`` along the rows. Rows without runs mark no object. Names of photos may lack their endings. Photos are
     looked up in ``images``, else beside the file.
     """
-    table = _read_table(source)
+    table = read_list(source, "run lengths")
     rows = _group(table, source)
-    folder = find_photo_folder(images, source.parent)
-    problems: list[str] = []
-    marked = {name: _photo(name, one, by_rows) for name, one in rows.items()}
-    found = list_marked(marked, folder, source, orientation, problems)
+    folder = PhotoFolder.find(images, source.parent)
+    listing = Listing(source, orientation)
+    names = listing.match({name: _photo(name, one, by_rows) for name, one in rows.items()}, folder)
+    found = listing.finish(folder.folder)
     sample = {photo.image: photo.view.size for photo in found.photos[:: -(-len(found.photos) // _LOOKED_AT) or 1]}
-    names = folder.match({name: name for name in rows}, [])
     _check_direction([(rows[name], sample[image]) for name, image in names.items() if image in sample], by_rows, source)
     return found
 
 
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    before = csv.field_size_limit(_LONGEST_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _read_table(source: Path) -> CsvTable:
-    if source.is_dir():
-        raise UserError(f"expected a CSV file of run lengths, got the folder {source}: name the file in it")
-    with _long_cells():
-        return read_csv(source, what="a CSV file of run lengths")
-
-
-def read_columns(source: Path) -> list[str]:
-    """Return the names of a list's columns, whose cells may be long."""
-    return _read_table(source).columns
-
-
 def is_kaggle(source: Path) -> bool:
     """Whether a list has columns of photos and run lengths; where the name says little, its cells are looked at."""
-    table = _read_table(source)
+    table = read_list(source, "run lengths")
     runs = find_column(table.columns, RUN_COLUMNS)
     if find_column(table.columns, (*IMAGE_COLUMNS, *_JOINED)) is None or runs is None:
         return False
@@ -107,23 +82,15 @@ def _group(table: CsvTable, source: Path) -> dict[str, _Rows]:
         raise UserError(
             f"expected columns ImageId and EncodedPixels in {source}, found {found}: name them so, or check the format"
         )
-    label = find_column(table.columns, LABEL_COLUMNS) or find_column(table.columns, ("cell_type", "organ"))
-    sides = [find_column(table.columns, (name,)) for name in ("height", "width")]
     rows: dict[str, _Rows] = {}
-    for line, row in zip(table.lines, table.rows, strict=True):
-        name, category = (row.get(image) or "").strip(), (row.get(label) or "").strip() if label else ""
+    for row in listed_rows(table, source, image, (*LABEL_COLUMNS, "cell_type", "organ")):
+        name, category = row.photo, row.category
         if joined is not None:
             name, _, category = name.rpartition("_")
-        if not name:
-            raise UserError(
-                f"{source}, line {line}: expected the name of a photo, found {shown(row.get(image))}: fill it in"
-            )
         one = rows.setdefault(name, _Rows())
-        text = (row.get(runs) or "").strip()
-        if text.lower() not in _NOTHING:
-            one.runs.append((line, category or None, text))
-        if None not in sides:
-            one.size = tuple((row.get(side or "") or "").strip() for side in sides)  # type: ignore[assignment]
+        if row.cells[runs].lower() not in _NOTHING:
+            one.runs.append((row.line, category or None, row.cells[runs]))
+        one.size = row.size or one.size
     return rows
 
 
@@ -136,15 +103,11 @@ def _photo(name: str, rows: _Rows, by_rows: bool) -> MarkedPhoto:
 
 
 def _draw(text: str, frame: Frame, by_rows: bool) -> np.ndarray:
-    return expect_pixels(decode_runs(text, frame.height, frame.width, by_rows).astype(np.float32), "runs")
+    return expect_pixels(decode_runs(text, frame.height, frame.width, by_rows).astype(np.float32), "a list of runs")
 
 
 def decode_runs(text: str, height: int, width: int, by_rows: bool = False) -> np.ndarray:
-    """Return the mask ``(height, width)`` of type bool of pairs of a start, from 1, and a length.
-
-    Raises:
-        BrokenEntry: not such pairs, or runs that go back, overlap or leave the photo.
-    """
+    """Return the mask ``(height, width)`` of type bool of pairs of a start, from 1, and a length."""
     try:
         numbers = np.array(text.split(), dtype=np.int64)
     except (ValueError, OverflowError) as error:

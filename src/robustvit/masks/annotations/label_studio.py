@@ -13,8 +13,8 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.brush_runs import decode_brush
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import load_json
 from robustvit.masks.annotations.label_studio_tasks import (
     NEWEST,
     Result,
@@ -25,18 +25,15 @@ from robustvit.masks.annotations.label_studio_tasks import (
     read_results,
     read_tasks,
 )
-from robustvit.masks.annotations.listing import Annotations, PhotoFolder, load_json
-from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, list_marked, note_no_areas
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, png_values
-from robustvit.masks.annotations.shapes import (
-    Box,
-    ellipse_mask,
-    expect_numbers,
-    expect_pixels,
-    mark_box,
-    points_of_shares,
-)
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.run_lengths import decode_brush
+from robustvit.masks.annotations.shapes import ellipse_mask, mark_box, points_of_shares
+from robustvit.masks.annotations.values import expect_numbers
 
 _Drawing = Callable[[dict, Frame], np.ndarray | Box]
 
@@ -55,34 +52,31 @@ def read_label_studio(
     if not isinstance(content, list) or not is_label_studio(content):
         raise UserError(f"expected a JSON export of Label Studio in {source}, found something else: check the format")
     folder = PhotoFolder(images)
-    problems: list[str] = []
-    kinds: Counter[str] = Counter()
+    listing = Listing(source, orientation)
     marked: dict[str, MarkedPhoto] = {}
-    tasks = read_tasks(content, problems)
+    tasks = read_tasks(content, listing.problems)
     for where, task in tasks.items():
-        try:
-            marked[where] = _photo(task, which, kinds)
-        except BrokenEntry as error:
-            problems.append(f"{where}: {error}; left out")
+        with listing.leaving_out(where):
+            marked[where] = _photo(task, which, listing.no_areas)
     if cancelled := sum(task.cancelled for task in tasks.values()):
-        problems.append(f"{source}: {pluralize(cancelled, 'annotation')} that were cancelled are not used")
+        listing.problems.append(f"{source}: {pluralize(cancelled, 'annotation')} that were cancelled are not used")
     if predicted := sum(task.predictions > 0 for task in tasks.values()):
-        problems.append(
+        listing.problems.append(
             f"{source}: the predictions of {pluralize(predicted, 'task')} are not used: in Label Studio, make them "
             "annotations"
         )
-    note_no_areas(kinds, source, problems)
-    return list_marked(marked, folder, source, orientation, problems)
+    listing.match(marked, folder)
+    return listing.finish(folder.folder)
 
 
-def _photo(task: Task, which: str | None, kinds: Counter[str]) -> MarkedPhoto:
+def _photo(task: Task, which: str | None, no_areas: Counter[str]) -> MarkedPhoto:
     name, entries = photo_name(task), choose_annotation(task, which)
     areas: list[MarkedArea] = []
     size = None
     for number, result in enumerate(read_results(entries)):
         draw = next((draw for keys, draw in _DRAWN if keys <= set(result.value)), None)
         if draw is None:
-            kinds[result.kind] += 1
+            no_areas[result.kind] += 1
             continue
         size = result.size
         where = f"{result.kind} number {number}"
@@ -121,16 +115,13 @@ def _ellipse(value: dict, frame: Frame) -> np.ndarray:
 
 
 def _brush(value: dict, frame: Frame) -> np.ndarray:
-    return expect_pixels(decode_brush(value["rle"], frame.height, frame.width), "brush strokes")
+    return expect_pixels(decode_brush(value["rle"], frame.height, frame.width), "a drawing of brush strokes")
 
 
 def _bitmask(value: dict, frame: Frame) -> np.ndarray:
     address = value["imageDataURL"]
-    mask = png_values(from_base64(address.partition(",")[2] if isinstance(address, str) else address)) > 0
-    if mask.shape != (frame.height, frame.width):
-        size = f"{mask.shape[0]} x {mask.shape[1]}"
-        raise BrokenEntry(f"a mask of {size} pixels (height x width), the photo has {frame.height} x {frame.width}")
-    return expect_pixels(mask.astype(np.float32), "a mask")
+    values = png_values(from_base64(address.partition(",")[2] if isinstance(address, str) else address))
+    return frame.check(values > 0, "a mask")
 
 
 _DRAWN: list[tuple[set[str], _Drawing]] = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from robustvit.common.wording import pluralize, shown
 from robustvit.data.matching import Name
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.objects import BrokenEntry
 
 NEWEST = "newest"
 _LOOKED_AT = 100

@@ -11,30 +11,20 @@ from typing import TypeGuard
 
 import numpy as np
 
-from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
-from robustvit.common.wording import pluralize, shown
+from robustvit.common.wording import shown
 from robustvit.data.file_finder import FileFinder
-from robustvit.masks.annotations.boxes import as_confidence
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.json_files import read_json_files
-from robustvit.masks.annotations.listing import (
-    AnnotatedObject,
-    AnnotatedPhoto,
-    Annotations,
-    BoxedObject,
-    MarkedObject,
-    PhotoFolder,
-    photo_with_objects,
-)
-from robustvit.masks.annotations.objects import Corners
-from robustvit.masks.annotations.orientation import View, view_photo
-from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import read_json_files
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
+from robustvit.masks.annotations.outlines import Frame, as_rectangle, outline_points
 from robustvit.masks.annotations.packed import from_base64, png_values
+from robustvit.masks.annotations.photo_folder import PhotoFolder, photos_inside
 from robustvit.masks.annotations.shapes import place_mask
+from robustvit.masks.annotations.values import expect_numbers
 
-_FARTHEST = 1e6
 # ``rotation`` and ``quadrilateral`` are X-AnyLabeling's, with four corners as ``oriented_rectangle``.
 _AREAS = frozenset({"polygon", "rectangle", "circle", "mask", "oriented_rectangle", "rotation", "quadrilateral"})
 
@@ -45,41 +35,16 @@ def read_labelme(source: Path, images: Path | None, orientation: Orientation | N
     ``source`` is a JSON file or a folder of them. A photo is looked up beside its file first, then in ``images``.
     Shapes with the same label and group are one object. Pixels embedded in a file are not used.
     """
-    mask_tools()
-    problems: list[str] = []
-    files = _read_files(source, problems)
-    found = _find_photos(source, files, images, problems)
-    photos: list[AnnotatedPhoto] = []
-    labels: set[str] = set()
-    empty: list[Path] = []
-    for path, image in found.items():
-        try:
-            view = view_photo(image, _size(files[path]), orientation)
-        except (BrokenEntry, UserError) as error:
-            problems.append(f"{path}: {error}; left out")
-            continue
-        if objects := _objects(files[path]["shapes"], path, problems):
-            labels |= {label for label, _ in objects}
-            content = partial(json.dumps, files[path]["shapes"])
-            photos.append(photo_with_objects(image, partial(_decode, path, view, objects), problems, view, content))
-        elif not files[path]["shapes"]:
-            empty.append(image)
-    if empty:
-        problems.append(f"{pluralize(len(empty), 'photo')} of {source} without a shape, the first is {empty[0]}")
-    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(sorted(labels)))
+    listing = Listing(source, orientation)
+    files = dict(read_json_files(source, "LabelMe", "a list of shapes", is_labelme, listing.problems))
+    found = _find_photos(source, files, images, listing.problems)
+    listing.add({path: _photo(path, files[path], listing) for path in found}, found)
+    return listing.finish(images or (photos_inside(source) if source.is_dir() else None))
 
 
-def _read_files(source: Path, problems: list[str]) -> dict[Path, dict]:
-    """Return the content of the LabelMe files in a folder, or of one."""
-    found = {}
-    for path, content in read_json_files(source, "LabelMe", problems).items():
-        if isinstance(content, dict) and isinstance(content.get("shapes"), list):
-            found[path] = content
-            continue
-        coco = isinstance(content, dict) and "annotations" in content
-        other = "a COCO file (read it as coco)" if coco else name_format(content) or "none"
-        problems.append(f"{path}: expected LabelMe with a list of shapes, found {other}; left out")
-    return found
+def is_labelme(content: object) -> bool:
+    """Whether a JSON value is LabelMe's annotation of a photo."""
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
 
 
 def _find_photos(source: Path, files: dict[Path, dict], images: Path | None, problems: list[str]) -> dict[Path, Path]:
@@ -116,7 +81,7 @@ def _find_photos(source: Path, files: dict[Path, dict], images: Path | None, pro
 
 
 def _drop_shared(found: dict[Path, Path], problems: list[str]) -> dict[Path, Path]:
-    """Leave out photos that several files describe: which one holds is unknown."""
+    """Leave out photos that several files describe, since it is unknown which of them is right."""
     owners: dict[str, list[Path]] = defaultdict(list)
     for path, image in found.items():
         owners[os.path.realpath(image)].append(path)
@@ -127,74 +92,38 @@ def _drop_shared(found: dict[Path, Path], problems: list[str]) -> dict[Path, Pat
     return {path: image for path, image in found.items() if len(owners[os.path.realpath(image)]) == 1}
 
 
-def _size(content: dict) -> tuple[object, object] | None:
-    said = content.get("imageHeight"), content.get("imageWidth")
-    return None if said == (None, None) else said
+def _photo(path: Path, content: dict, listing: Listing) -> MarkedPhoto:
+    areas = []
+    for number, shape in enumerate(content["shapes"]):
+        with listing.leaving_out(f"{path}: shape {number}"):
+            areas.append(_area(number, shape))
+    size = content.get("imageHeight"), content.get("imageWidth")
+    return MarkedPhoto(str(path), size, areas, partial(json.dumps, content["shapes"]), where=str(path))
 
 
-def _objects(shapes: list, path: Path, problems: list[str]) -> list[tuple[str, list[tuple[int, dict]]]]:
-    """Shapes, with their numbers, of each object, with its label."""
-    objects: dict[tuple, list[tuple[int, dict]]] = defaultdict(list)
-    for number, shape in enumerate(shapes):
-        if not isinstance(shape, dict):
-            problems.append(f"{path}: shape {number}: expected a shape, found {shown(shape)}; left out")
-            continue
-        label, group = shape.get("label"), shape.get("group_id")
-        if not isinstance(label, str) or not label:
-            problems.append(f"{path}: shape {number}: expected a label, found {shown(label)}; left out")
-            continue
-        alone = group is None or not isinstance(group, (int, str))
-        objects[(label, "alone", number) if alone else (label, "group", group)].append((number, shape))
-    return [(key[0], members) for key, members in objects.items()]
+def _area(number: int, shape: object) -> MarkedArea:
+    if not isinstance(shape, dict):
+        raise BrokenEntry(f"expected a shape, found {shown(shape)}")
+    label, group = shape.get("label"), shape.get("group_id")
+    if not isinstance(label, str) or not label:
+        raise BrokenEntry(f"expected a label, found {shown(label)}")
+    return MarkedArea(
+        label,
+        partial(_draw, shape),
+        f"shape {number} ({shown(label)})",
+        confidence=shape.get("score") if shape.get("shape_type") == "rectangle" else None,
+        group=(label, group) if isinstance(group, (int, str)) else None,
+    )
 
 
-def _decode(
-    path: Path, view: View, objects: list[tuple[str, list[tuple[int, dict]]]], complaints: list[str]
-) -> list[MarkedObject]:
-    frame = Frame(*view.size)
-    found: list[MarkedObject] = []
-    for label, shapes in objects:
-        mask: np.ndarray | None = None
-        for number, shape in shapes:
-            where = f"{path}: shape {number} ({shown(label)})"
-            try:
-                if shape.get("shape_type") == "rectangle" and (corners := _corners(shape.get("points"))):
-                    found.append(BoxedObject(label, corners, where, confidence=as_confidence(shape.get("score"))))
-                    continue
-                part = _shape_mask(shape, frame)
-            except BrokenEntry as error:
-                complaints.append(f"{where}: {error}; left out")
-            else:
-                mask = part if mask is None else np.maximum(mask, part)
-        if mask is not None:
-            found.append(AnnotatedObject(label, mask))
-    if complaint := frame.complaint():
-        complaints.append(f"{path}: {complaint}")
-    return found
-
-
-def _corners(points: object) -> Corners | None:
-    """Corners of a rectangle, stored as two opposite ones or as all four; None if it is not upright."""
-    if not _are_pairs(points) or len(points) not in (2, 4):
-        raise BrokenEntry("expected a rectangle of points [[x, y], ...], 2 or 4, found something else")
-    numbers = _numbers(points, len(points))
-    across, down = numbers[::2], numbers[1::2]
-    if len(points) == 4 and not as_rectangle(np.array(numbers).reshape(-1, 2)):
-        return None
-    return min(across), min(down), max(across), max(down)
-
-
-def _are_pairs(points: object) -> TypeGuard[list[list]]:
-    return isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points)
-
-
-def _shape_mask(shape: dict, frame: Frame) -> np.ndarray:
-    kind = shape.get("shape_type") or "polygon"
+def _draw(shape: dict, frame: Frame) -> np.ndarray | Box:
+    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
     if not isinstance(kind, str) or kind not in _AREAS:
         raise BrokenEntry(f"a shape of type {shown(kind)} is not an area")
-    points = shape.get("points")
     if not _are_pairs(points):
         raise BrokenEntry("expected points [[x, y], ...], found something else")
+    if kind == "rectangle" and (box := _rectangle(points)):
+        return box
     if kind == "mask":
         return _paste(shape.get("mask"), points, frame)
     if kind == "circle":
@@ -202,27 +131,37 @@ def _shape_mask(shape: dict, frame: Frame) -> np.ndarray:
     return frame.fill([outline_points([number for point in points for number in point])])
 
 
-def _numbers(points: list, count: int) -> list[float]:
-    """Coordinates of a shape that needs ``count`` points, as floats within reach of any photo."""
-    numbers = [number for point in points[:count] for number in point]
-    if len(numbers) < 2 * count or not all(type(number) in (int, float) for number in numbers):
-        raise BrokenEntry(f"expected {count} points of two numbers each, found something else")
-    if not all(-_FARTHEST <= number <= _FARTHEST for number in numbers):
-        raise BrokenEntry("a point that is NaN, infinite or far from the photo")
-    return [float(number) for number in numbers]
+def _are_pairs(points: object) -> TypeGuard[list[list]]:
+    return isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points)
+
+
+def _numbers(what: str, points: list, count: int) -> list[float]:
+    """Coordinates of the first points of a shape."""
+    if len(points) < count:
+        raise BrokenEntry(f"expected {count} points of {what}, found {len(points)}")
+    return expect_numbers(what, *(number for point in points[:count] for number in point))
+
+
+def _rectangle(points: list) -> Box | None:
+    """The box of a rectangle, stored as two opposite corners or as all four; None if it is not upright."""
+    if len(points) not in (2, 4):
+        raise BrokenEntry(f"expected a rectangle of 2 or 4 points [[x, y], ...], found {len(points)}")
+    numbers = _numbers("a rectangle", points, len(points))
+    across, down = numbers[::2], numbers[1::2]
+    if len(points) == 4 and not as_rectangle(np.array(numbers).reshape(-1, 2)):
+        return None
+    return Box(min(across), min(down), max(across), max(down))
 
 
 def _circle(points: list, frame: Frame) -> np.ndarray:
-    x, y, rim_x, rim_y = _numbers(points, 2)
+    x, y, rim_x, rim_y = _numbers("a circle", points, 2)
     rows = np.arange(frame.height)[:, None] + 0.5 - y
     columns = np.arange(frame.width)[None, :] + 0.5 - x
-    mask = (rows**2 + columns**2 <= (rim_x - x) ** 2 + (rim_y - y) ** 2).astype(np.float32)
-    if not mask.any():
-        raise BrokenEntry("a circle that covers no pixel of the photo")
-    return mask
+    inside = rows**2 + columns**2 <= (rim_x - x) ** 2 + (rim_y - y) ** 2
+    return expect_pixels(inside.astype(np.float32), "a circle")
 
 
 def _paste(text: object, points: list, frame: Frame) -> np.ndarray:
     """A mask that the file holds as an image of the object's box, whose top left pixel is the first point."""
-    left, top = (round(number) for number in _numbers(points, 1))
+    left, top = map(round, _numbers("a mask", points, 1))
     return place_mask(frame, png_values(from_base64(text)) > 0, left, top)

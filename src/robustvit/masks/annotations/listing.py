@@ -1,246 +1,134 @@
-"""What all readers share: photos looked up by name, JSON files, objects decoded on demand."""
+"""The steps that readers share: from photos as a format lists them to photos with objects."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import expect_folder
+from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize
-from robustvit.data.folder_files import files_below
-from robustvit.data.masks_beside import masks_beside
-from robustvit.data.photo_names import Key, PhotoNames
-from robustvit.data.read_photos import IMAGE_SUFFIXES
-from robustvit.masks.annotations.box_reading import BoxReading
-from robustvit.masks.annotations.boxes import BoxedObject
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.category_names import is_no_object
-from robustvit.masks.annotations.objects import AnnotatedObject, MarkedObject
-from robustvit.masks.annotations.orientation import WAYS, View, upright_size
-
-__all__ = [
-    "AnnotatedObject",
-    "AnnotatedPhoto",
-    "Annotations",
-    "BoxedObject",
-    "BrokenEntry",
-    "MarkedObject",
-    "PhotoFolder",
-    "load_json",
-    "photo_with_objects",
-    "settle_views",
-    "upright_size",
-]
+from robustvit.data.photo_names import Key
+from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations, leave_out_unmarked, photo_with_objects
+from robustvit.masks.annotations.boxes import doubt_corners, doubt_units
+from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry, leaving_out
+from robustvit.masks.annotations.orientation import View, view_photo
+from robustvit.masks.annotations.outlines import mask_tools
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.values import whole_number
 
 
-class ReadObjects(Protocol):
-    """Reads the objects of a photo, none if its annotation says so; raises UserError if the annotation is broken."""
-
-    def __call__(self, *, boxes: BoxReading | None = None) -> list[AnnotatedObject]: ...
-
-
-@dataclass(frozen=True)
-class AnnotatedPhoto:
-    """A photo and a way to read its objects, which may be large, on demand.
+@dataclass
+class Listing:
+    """The photos of annotations, as a reader collects them.
 
     Attributes:
-        image: the photo, a file that exists.
-        read: reads the objects; boxes become masks as its argument says, by default ellipses.
-        content: returns a text that changes with the annotation of this photo.
-        view: the frame in which it was annotated.
-        doubt: why its mask is doubtful, if it is.
-        label: class of a photo without an object, if the annotation gives it one.
+        source: the annotations.
+        orientation: see ``read_annotations``.
+        problems: lines that the user sees.
+        no_areas: shapes that mark no area, counted by kind.
     """
 
-    image: Path
-    read: ReadObjects
-    content: Callable[[], str]
-    view: View
-    doubt: str = ""
-    label: str | None = None
+    source: Path
+    orientation: Orientation | None
+    problems: list[str] = field(default_factory=list)
+    no_areas: Counter[str] = field(default_factory=Counter)
+    _found: list[tuple[str, Path, MarkedPhoto]] = field(default_factory=list)
+    _named: dict[str, None] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class Annotations:
-    """An annotation file or folder that was read.
-
-    Attributes:
-        photos: existing photos with annotations, sorted by path.
-        problems: one line for each annotation without its image, clash of names, broken entry, and the like.
-        categories: all named categories.
-        advice: what to do if categories have numbers but no names.
-        root: the folder of the photos that masks mirror, if the reader found it.
-        doubts: what must be asked, by the field of ``BoxReading`` that answers it.
-        min_confidence: confidence below which detections do not count, if nobody says otherwise.
-    """
-
-    photos: list[AnnotatedPhoto]
-    problems: list[str]
-    categories: tuple[str, ...] = ()
-    advice: str = ""
-    root: Path | None = None
-    doubts: Mapping[str, str] = field(default_factory=dict)
-    min_confidence: float = 0.0
-
-    def __iter__(self) -> Iterator[AnnotatedPhoto]:
-        return iter(self.photos)
-
-
-_LONGEST = 80
-
-
-def settle_views(found: Annotations) -> Annotations:
-    """Say which photos may have been annotated as their file holds them, if not upright.
-
-    The size of one photo that was annotated upright shows how the tool sees them all.
-    """
-    doubtful = [photo for photo in found if photo.view.doubtful]
-    if not doubtful:
-        return found
-    if any(photo.view.proves for photo in found):
-        sure = [replace(photo, view=replace(photo.view, doubtful=False)) for photo in found]
-        return replace(found, photos=sure)
-    found.problems.append(
-        f"{pluralize(len(doubtful), 'photo')} with an EXIF tag that turns or flips them, the first is "
-        f"{doubtful[0].image}: the annotation fits both ways, so their masks are doubtful; say {WAYS}"
-    )
-    return found
-
-
-class PhotoFolder:
-    """The photos in a folder, flat or nested, looked up by their names in annotations."""
-
-    def __init__(self, folder: Path | None) -> None:
-        if folder is None:
-            raise UserError("expected the folder of the annotated photos, none was named: give it with --images")
-        self.folder = expect_folder(folder, "photos")
-        self.photos = files_below(self.folder, IMAGE_SUFFIXES)
-        if not self.photos:
-            raise UserError(f"expected photos in {folder} or in folders in it, found none: check the path")
-        self._names = PhotoNames(self.photos, self.folder)
-
-    def separate(self, source: Path, masks: Mapping[str, Path]) -> dict[str, Path]:
-        """Tell masks from photos where the folder of one lies in that of the other, or is the same.
-
-        In one folder, masks are those that ``masks_beside`` finds.
-
-        Args:
-            source: folder of the masks.
-            masks: files in it by their paths; photos that are among them are dropped from here.
-
-        Returns:
-            Those that are masks.
-        """
-        ours, theirs = self.folder.resolve(), source.resolve()
-        if ours in theirs.parents:
-            inner = theirs.relative_to(ours).as_posix()
-            self._keep({place: path for place, path in self.photos.items() if not place.startswith(f"{inner}/")})
-        if theirs in ours.parents:
-            inner = ours.relative_to(theirs).as_posix()
-            return {place: path for place, path in masks.items() if not place.startswith(f"{inner}/")}
-        if ours != theirs:
-            return dict(masks)
-        beside = masks_beside(self.photos)
-        marked = {place: path for place, path in masks.items() if place in beside}
-        if not marked:
-            raise UserError(
-                f"expected masks and photos in two folders, both lie in {source} and no name tells them apart (as "
-                "a_mask.png does, if it looks like a mask): move the masks to a folder of their own"
-            )
-        self._keep({place: path for place, path in self.photos.items() if place not in marked})
-        return marked
-
-    def leave_out(self, files: Collection[Path]) -> None:
-        """Drop files that are not photos, such as masks that a list names."""
-        others = {os.path.normpath(path) for path in files}
-        self._keep({place: path for place, path in self.photos.items() if os.path.normpath(path) not in others})
-
-    def _keep(self, photos: dict[str, Path]) -> None:
-        if not photos:
-            raise UserError(f"expected photos beside the masks in {self.folder}, found none: check the paths")
-        self.photos, self._names = photos, PhotoNames(photos, self.folder)
+    def leaving_out(self, where: object) -> AbstractContextManager[None]:
+        """Name a part that the block cannot use, and continue after it; see ``objects.leaving_out``."""
+        return leaving_out(where, self.problems)
 
     def match(
-        self,
-        wanted: Mapping[Key, str],
-        problems: list[str],
-        *,
-        stem_only: bool = False,
-        describe: Callable[[Key], str] = str,
+        self, marked: Mapping[Key, MarkedPhoto], folder: PhotoFolder, describe: Callable[[Key], str] = str
     ) -> dict[Key, Path]:
-        """Return the photo of each annotation, as ``PhotoNames.match`` finds it; the others become problem lines."""
-        matches = self._names.match(wanted, stem_only, describe)
-        problems.extend(f"{describe(key)}: {reason}" for key, reason in matches.lost.items())
-        problems.extend(matches.notes)
-        return {key: self.photos[place] for key, place in matches.found.items()}
+        """Add the photos that a folder has, by their names, and return their files.
 
-    def report_lacking(self, found: Mapping[Key, Path], what: str, problems: list[str]) -> None:
-        """Add a problem line on photos that no annotation has, which lack ``what``."""
-        having = set(found.values())
-        if lacking := [image for image in self.photos.values() if image not in having]:
-            problems.append(f"{pluralize(len(lacking), 'photo')} without {what}, the first is {lacking[0]}")
+        ``describe`` says what to call a photo in a complaint.
+        """
+        found = folder.match({key: one.name for key, one in marked.items()}, self.problems, describe=describe)
+        self.add(marked, found, describe)
+        return found
 
+    def add(
+        self, marked: Mapping[Key, MarkedPhoto], found: Mapping[Key, Path], describe: Callable[[Key], str] = str
+    ) -> None:
+        """Add photos whose files are known; of the others, only the categories."""
+        self._found += [(describe(key), image, marked[key]) for key, image in found.items()]
+        areas = (area for one in marked.values() for area in one.areas)
+        self._named |= dict.fromkeys(area.category for area in areas if area.category)
 
-def load_json(path: Path) -> object:
-    """Read a JSON file."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise UserError(f"expected a JSON file, found none at {path}: check the path") from error
-    except IsADirectoryError as error:
-        inner = next(iter(files_below(path, {".json"}).values()), None)
-        raise UserError(f"expected a JSON file, got the folder {path}: name {inner or 'the file in it'}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    except RecursionError as error:
-        raise UserError(
-            f"cannot read {path}: its JSON is nested too deeply for an annotation; export it again"
-        ) from error
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:_LONGEST]
-        raise UserError(f"cannot read {path}: it is not valid JSON ({reason}); export it again") from error
+    def finish(self, root: Path | None, categories: Iterable[str] | None = None) -> Annotations:
+        """Return the photos with their objects.
 
+        Args:
+            root: the folder of the photos that masks mirror.
+            categories: names of all categories; None takes those of the areas, and of photos that show no object.
+        """
+        mask_tools()
+        photos = self._view_photos()
+        if self.no_areas:
+            listed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.no_areas.items()))
+            self.problems.append(f"{self.source}: shapes that mark no area are left out: {listed}")
+        kept = leave_out_unmarked([photo for photo, _ in photos], self._named, self.problems)
+        if categories is None:
+            categories = [*self._named, *(photo.label for photo in kept if photo.label)]
+        question = _question_boxes([(marked, photo.view) for photo, marked in photos], self.source)
+        return Annotations(
+            sorted(kept, key=lambda photo: photo.image),
+            self.problems,
+            tuple(dict.fromkeys(categories)),
+            root=root,
+            doubts={"units": question} if question else {},
+        )
 
-def photo_with_objects(
-    image: Path,
-    decode: Callable[[list[str]], Sequence[MarkedObject]],
-    problems: list[str],
-    view: View,
-    content: Callable[[], str],
-    doubt: str = "",
-) -> AnnotatedPhoto:
-    """Return a photo whose objects are decoded on demand, without the background; complaints join ``problems`` once.
-
-    Args:
-        image: the photo.
-        decode: returns its objects in the frame ``view``, and adds complaints to a list.
-        problems: lines that the user sees.
-        view: the frame in which the photo was annotated; masks are turned upright.
-        content: see ``AnnotatedPhoto``.
-        doubt: see ``AnnotatedPhoto``.
-    """
-    told = False
-
-    def read(*, boxes: BoxReading | None = None) -> list[AnnotatedObject]:
-        nonlocal told
-        complaints: list[str] = []
-        marked = decode(complaints)
-        wanted = [one for one in marked if not is_no_object(one.category)]
-        objects = (boxes or BoxReading()).read(image, wanted, view, complaints)
-        if not told:
-            problems.extend(complaints)
-            told = True
-        if marked and not wanted:
-            complaints.append(f"{marked[0].category!r} is not an object")
-        if not objects and complaints:
-            raise UserError(
-                f"expected an object in {image}, none could be read ({complaints[0]}): correct it or leave it out"
+    def _view_photos(self) -> list[tuple[AnnotatedPhoto, MarkedPhoto]]:
+        """Return the photos that can be used, each with its listing; name and count the others."""
+        photos: list[tuple[AnnotatedPhoto, MarkedPhoto]] = []
+        empty: list[Path] = []
+        for where, image, marked in self._found:
+            if not marked.areas and not marked.nothing:
+                empty.append(image)
+                continue
+            try:
+                view = view_photo(image, _plain_size(marked.size), self.orientation)
+            except (BrokenEntry, UserError) as error:
+                self.problems.append(f"{where}: {error}; left out")
+                continue
+            decode = partial(marked.mark, marked.where or str(image), view)
+            photo = photo_with_objects(image, decode, self.problems, view, marked.content)
+            label = None if marked.areas else marked.label
+            photos.append((replace(photo, doubt=marked.doubt, label=label), marked))
+        if empty:
+            first = f"the first is {min(empty)}"
+            self.problems.append(
+                f"{pluralize(len(empty), 'photo')} of {self.source} without a usable annotation, {first}"
             )
-        return objects
+        return photos
 
-    return AnnotatedPhoto(image, read, content, view, doubt)
+
+def _plain_size(size: tuple[object, object] | None) -> tuple[object, object] | None:
+    if size is None or size in ((None, None), (0, 0)):
+        return None
+    height, width = (whole_number(int(one) if isinstance(one, str) and one.isdecimal() else one) for one in size)
+    return (height, width) if height is not None and width is not None else size
+
+
+def _question_boxes(photos: Sequence[tuple[MarkedPhoto, View]], source: Path) -> str:
+    """Return a question if boxes do not look as if the units and sides of their format were theirs, else no text."""
+    boxes: list[tuple[MarkedBox, Box, View]] = []
+    for marked, view in photos:
+        for area in marked.areas:
+            with suppress(BrokenEntry):
+                boxes += [(area, area.read(), view)] if isinstance(area, MarkedBox) else []
+    if not boxes:
+        return ""
+    units = boxes[0][0].units
+    with_sides = [(box, view.size) for area, box, view in boxes if area.sides and units == "pixels"]
+    return doubt_units([box for _, box, _ in boxes], units, source) or doubt_corners(with_sides, source)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
@@ -12,20 +11,14 @@ from typing import TypeGuard
 from robustvit.common.errors import UserError
 from robustvit.common.options import BoxUnits, Orientation
 from robustvit.common.wording import shown
-from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_units
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.listing import (
-    AnnotatedPhoto,
-    Annotations,
-    BoxedObject,
-    MarkedObject,
-    PhotoFolder,
-    load_json,
-    photo_with_objects,
-)
-from robustvit.masks.annotations.objects import Corners
-from robustvit.masks.annotations.orientation import View, view_photo
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import load_json
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.other_formats import name_format
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.values import expect_box, expect_confidence
 
 _USUAL = 0.2  # what the makers of MegaDetector 5 and later advise
 _NAMES = {"1": "animal", "2": "person", "3": "vehicle"}
@@ -49,16 +42,6 @@ class _Results:
     min_confidence: float
     species: bool = False
 
-    def corners(self, detection: dict) -> Corners:
-        return corners_of(detection.get("bbox"), sides=self.units == "shares")
-
-    def name(self, detection: dict) -> str:
-        given = detection.get("category")
-        found = str(given) if self.names is None else self.names.get(str(given))
-        if not found or given is None:
-            raise BrokenEntry(f"unknown category {shown(given)}")
-        return found
-
 
 def read_megadetector(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
     """List the photos of MegaDetector's results; masks as ``read_annotations`` describes.
@@ -71,31 +54,15 @@ def read_megadetector(source: Path, images: Path | None, orientation: Orientatio
     """
     results = _load(source)
     folder = PhotoFolder(images)
-    problems: list[str] = []
+    listing = Listing(source, orientation)
     if results.species:
-        problems.append(f"{source}: species are not used: photos have the detector's categories as classes")
-    detected = _detected(results, problems)
-    found = folder.match(dict(enumerate(name for name, _ in detected)), problems, describe=lambda key: detected[key][0])
-    folder.report_lacking(found, f"usable results in {source.name}", problems)
-    photos: list[AnnotatedPhoto] = []
-    for key, image in found.items():
-        name, entries = detected[key]
-        try:
-            view = view_photo(image, None, orientation)
-        except UserError as error:
-            problems.append(f"{name}: {error}; left out")
-            continue
-        decode = partial(_decode, image, view, entries, results)
-        photos.append(photo_with_objects(image, decode, problems, view, partial(json.dumps, entries)))
-    doubt = doubt_units(list(_boxes(detected, results)), results.units, source)
-    photos.sort(key=lambda photo: photo.image)
-    return Annotations(
-        photos,
-        problems,
-        _categories(detected, results),
-        doubts={"units": doubt} if doubt else {},
-        min_confidence=results.min_confidence,
-    )
+        line = "species are not used: photos have the detector's categories as classes"
+        listing.problems.append(f"{source}: {line}")
+    photos = dict(enumerate(_photos(results, listing.problems)))
+    found = listing.match(photos, folder, lambda key: photos[key].name)
+    folder.report_lacking(found, f"usable results in {source.name}", listing.problems)
+    names = None if results.names is None else results.names.values()
+    return replace(listing.finish(folder.folder, names), min_confidence=results.min_confidence)
 
 
 def _load(source: Path) -> _Results:
@@ -140,54 +107,39 @@ def _typical(content: dict) -> float:
     info = content.get("info")
     about = info.get("detector_metadata") if isinstance(info, dict) else None
     try:
-        said = as_confidence(about.get("typical_detection_threshold")) if isinstance(about, dict) else None
+        said = expect_confidence(about.get("typical_detection_threshold")) if isinstance(about, dict) else None
     except BrokenEntry:
         said = None
     return _USUAL if said is None else said
 
 
-def _detected(results: _Results, problems: list[str]) -> list[tuple[str, list]]:
-    """Name and detections of each photo; those that the detector failed on are named."""
-    found = []
+def _photos(results: _Results, problems: list[str]) -> list[MarkedPhoto]:
+    """The photos; those that the detector failed on are named."""
+    photos = []
     for number, entry in enumerate(results.entries):
         name, detections = entry["file"], entry.get("detections")
         if not isinstance(name, str) or not name:
             problems.append(f"entry number {number}: expected the name of a file, found {shown(name)}; left out")
-        elif entry.get("failure") or not isinstance(detections, list):
-            reason = (
-                f"the detector failed on it ({shown(entry['failure'])})" if entry.get("failure") else "no detections"
-            )
-            problems.append(f"{name}: {reason}; left out")
+        elif entry.get("failure"):
+            problems.append(f"{name}: the detector failed on it ({shown(entry['failure'])}); left out")
+        elif not isinstance(detections, list):
+            problems.append(f"{name}: no detections; left out")
         else:
-            found.append((name, detections))
-    return found
+            areas = [_box(one, f"detection {number}", results) for number, one in enumerate(detections, 1)]
+            photos.append(MarkedPhoto(name, None, areas, partial(json.dumps, detections), nothing=True))
+    return photos
 
 
-def _decode(image: Path, view: View, detections: list, results: _Results, complaints: list[str]) -> list[MarkedObject]:
-    objects: list[MarkedObject] = []
-    for number, one in enumerate(detections, 1):
-        where = f"{image}: detection {number}"
-        try:
-            if not isinstance(one, dict):
-                raise BrokenEntry(f"expected a detection, found {shown(one)}")
-            confidence = as_confidence(one.get("conf", one.get("confidence")))
-            objects.append(BoxedObject(results.name(one), results.corners(one), where, results.units, confidence))
-        except BrokenEntry as error:
-            complaints.append(f"{where}: {error}; left out")
-    return objects
+def _box(detection: object, where: str, results: _Results) -> MarkedBox:
+    entry = detection if isinstance(detection, dict) else {}
+    given, sides = entry.get("category"), results.units == "shares"
+    name = None if given is None else str(given) if results.names is None else results.names.get(str(given))
 
+    def read() -> Box:
+        if not isinstance(detection, dict):
+            raise BrokenEntry(f"expected a detection, found {shown(detection)}")
+        if not name:
+            raise BrokenEntry(f"unknown category {shown(given)}")
+        return expect_box(entry.get("bbox"), sides=sides)
 
-def _boxes(detected: list[tuple[str, list]], results: _Results) -> Iterator[Corners]:
-    for _, entries in detected:
-        for one in entries:
-            try:
-                yield results.corners(one)
-            except (BrokenEntry, AttributeError):
-                continue
-
-
-def _categories(detected: list[tuple[str, list]], results: _Results) -> tuple[str, ...]:
-    if results.names is not None:
-        return tuple(dict.fromkeys(results.names.values()))
-    given = (one.get("category") for _, entries in detected for one in entries if isinstance(one, dict))
-    return tuple(dict.fromkeys(str(name) for name in given if name is not None))
+    return MarkedBox(name, read, where, entry.get("conf", entry.get("confidence")), results.units, sides)

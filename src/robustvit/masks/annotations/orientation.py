@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.read_photos import open_header
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.objects import Box, BrokenEntry
 
 _LYING = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _MIRRORED_ACROSS, _MIRRORED_DOWN = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})  # before width and height swap
@@ -57,14 +57,14 @@ class View:
         """Turn a mask ``(height, width)`` as the photo is turned."""
         return mask if self.tag == 1 else np.array(Image.fromarray(mask).transpose(_TURNS[self.tag]))
 
-    def upright_corners(self, corners: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        """Turn a box, left, top, right and bottom in pixels, as the photo is turned."""
-        (left, right), (top, bottom) = corners[::2], corners[1::2]
+    def upright_corners(self, box: Box) -> Box:
+        """Turn a box in pixels as the photo is turned."""
+        left, top, right, bottom = box
         if self.tag in _MIRRORED_ACROSS:
             left, right = self.width - right, self.width - left
         if self.tag in _MIRRORED_DOWN:
             top, bottom = self.height - bottom, self.height - top
-        return (top, left, bottom, right) if self.tag in _LYING else (left, top, right, bottom)
+        return Box(top, left, bottom, right) if self.tag in _LYING else Box(left, top, right, bottom)
 
 
 def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
@@ -91,9 +91,6 @@ def view_photo(path: Path, said: object, orientation: Orientation | None, words:
         said: (height, width) in the annotation; None if it says nothing.
         orientation: as the user says; None decides by the size, where it can.
         words: to introduce the size in the annotation.
-
-    Raises:
-        BrokenEntry: the size in the annotation is not the photo's.
     """
     stored, tag = _stored_size(path)
     upright = stored[::-1] if tag in _LYING else stored

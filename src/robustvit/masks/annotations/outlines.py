@@ -1,17 +1,17 @@
-"""Object outlines: check, clip to the frame of the photo, and fill them."""
+"""Outlines of objects: checked, cut off at the frame of the photo, and filled; and COCO's segmentations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
 from robustvit.common.errors import UserError
-from robustvit.common.wording import pluralize
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.objects import Corners
+from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
+from robustvit.masks.annotations.run_lengths import decode_run_lengths
 
 _NUMBERS = frozenset({int, float})
 _TOLERANCE = 0.01  # of a pixel: tools round
@@ -46,11 +46,7 @@ def _is_pair(point: object) -> bool:
 
 
 def outline_points(numbers: object) -> np.ndarray:
-    """Points of an outline from a list x1, y1, x2, ... or [x1, y1], [x2, y2], ..., as float64 ``(N, 2)``, N above 2.
-
-    Raises:
-        BrokenEntry: not numbers, an odd number of them, too few, or infinite ones.
-    """
+    """Points of an outline from a list x1, y1, x2, ... or [x1, y1], [x2, y2], ..., as float64 ``(N, 2)``, N above 2."""
     if isinstance(numbers, list) and numbers and all(map(_is_pair, numbers)):
         numbers = [number for point in numbers for number in point]
     if not isinstance(numbers, list) or not set(map(type, numbers)) <= _NUMBERS:
@@ -68,35 +64,47 @@ def outline_points(numbers: object) -> np.ndarray:
     return points
 
 
-def as_rectangle(outline: np.ndarray) -> Corners | None:
-    """Return left, top, right and bottom of an outline, ``(N, 2)``, that is an upright rectangle; else None."""
+def as_rectangle(outline: np.ndarray) -> Box | None:
+    """Return an outline, ``(N, 2)``, that is an upright rectangle as a box; None for any other."""
     ring = outline[:-1] if len(outline) == 5 and (outline[0] == outline[-1]).all() else outline
     sides = np.roll(ring, -1, axis=0) - ring
     turns = (sides != 0).sum(axis=1)
     if len(ring) != 4 or (turns != 1).any() or (sides[0] != -sides[2]).any() or (sides[1] != -sides[3]).any():
         return None
     (left, top), (right, bottom) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
-    return (left, top, right, bottom) if left < right and top < bottom else None
+    return Box(left, top, right, bottom) if left < right and top < bottom else None
+
+
+class Outline(NamedTuple):
+    """A filled outline: its mask, float32 ``(H, W)``, and the outline itself if that is an upright rectangle."""
+
+    mask: np.ndarray
+    rectangle: Box | None
 
 
 @dataclass
 class Frame:
-    """The frame of a photo in pixels, in which outlines are filled; counts the points that lay outside."""
+    """The frame of a photo in pixels, in which outlines are filled.
+
+    Attributes:
+        height: of the photo.
+        width: of the photo.
+        points: number of points of all outlines.
+        outside: number of those that lie outside.
+        notes: on parts of an object that are left out.
+    """
 
     height: int
     width: int
     points: int = 0
     outside: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def fill(self, outlines: Sequence[np.ndarray]) -> np.ndarray:
         """Fill outlines, ``(N, 2)`` each in pixels from the top left corner; parts outside the frame are cut off.
 
         Returns:
             float32 ``(height, width)``, 1 on pixels whose centre lies in any of the outlines.
-
-        Raises:
-            BrokenEntry: no pixel is covered, or an outline is absurdly long.
-            UserError: pycocotools is not installed.
         """
         tools = mask_tools()
         edge = np.array([self.width, self.height], dtype=np.float64)
@@ -110,16 +118,48 @@ class Frame:
         if not rings:
             raise BrokenEntry("an outline that covers no pixel of the photo")
         parts = tools.frPyObjects([ring.ravel().tolist() for ring in rings], self.height, self.width)
-        mask = np.ascontiguousarray(tools.decode(tools.merge(parts)), dtype=np.float32)
-        if not mask.any():
-            raise BrokenEntry("an outline that covers no pixel of the photo")
-        return mask
+        return self.check(tools.decode(tools.merge(parts)), "an outline")
 
-    def complaint(self) -> str | None:
-        """Return a message about points outside the frame, if any."""
-        if not self.outside:
-            return None
-        return f"polygon outside the frame: {self.outside} of {pluralize(self.points, 'point')}, cut off at the edge"
+    def outline(self, points: np.ndarray) -> Outline:
+        """Fill an outline, ``(N, 2)``."""
+        return Outline(self.fill([points]), as_rectangle(points))
+
+    def check(self, mask: np.ndarray, what: str) -> np.ndarray:
+        """Return a mask as float32; refuse one of another size, or without a pixel on the object."""
+        if mask.shape != (self.height, self.width):
+            size = f"{mask.shape[0]} x {mask.shape[1]}"
+            raise BrokenEntry(f"{what} of {size} pixels (height x width), the photo has {self.height} x {self.width}")
+        return expect_pixels(np.ascontiguousarray(mask, dtype=np.float32), what)
+
+    def take_notes(self) -> list[str]:
+        """Return the notes, and forget them."""
+        notes, self.notes = self.notes, []
+        return notes
+
+
+def draw_segmentation(segmentation: object, frame: Frame) -> Outline:
+    """Draw a segmentation as COCO writes it: a list of polygons, or run lengths; broken polygons are left out."""
+    if isinstance(segmentation, dict):
+        return Outline(decode_run_lengths(segmentation, frame.height, frame.width), None)
+    outlines, broken = [], []
+    for polygon in split_outlines(segmentation):
+        try:
+            outlines.append(outline_points(polygon))
+        except BrokenEntry as error:
+            broken.append(error)
+    if not outlines:
+        raise broken[0]
+    mask = frame.fill(outlines)
+    frame.notes += [f"{error}; this part is left out" for error in broken]
+    return Outline(mask, as_rectangle(outlines[0]) if len(outlines) + len(broken) == 1 else None)
+
+
+def draw_whole_segmentation(segmentation: object, frame: Frame) -> np.ndarray:
+    """Return the mask of a segmentation as ``draw_segmentation`` does, if no part of it is broken."""
+    mask, _ = draw_segmentation(segmentation, frame)
+    if notes := frame.take_notes():
+        raise BrokenEntry(notes[0].removesuffix("; this part is left out"))
+    return mask
 
 
 def cut_to(ring: np.ndarray, edge: np.ndarray) -> np.ndarray:

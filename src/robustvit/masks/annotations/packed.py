@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from robustvit.data.read_photos import MAX_PIXELS
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.objects import BrokenEntry
 
 _MOST_BYTES = MAX_PIXELS + 1000  # an array of a byte for each pixel, and its header; a PNG needs less
 

@@ -1,13 +1,14 @@
-"""COCO's run lengths: lists of counts, and the same packed into text."""
+"""Run lengths: COCO's lists of counts, the same packed into text, and the bits of Label Studio's brush strokes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from robustvit.common.wording import shown
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.ids import whole_number
+from robustvit.masks.annotations.objects import BrokenEntry, expect_pixels
+from robustvit.masks.annotations.values import whole_number
 
+_CHANNELS = 4  # of a pixel in brush strokes
 _MOST_BITS = 35  # seven characters; a count in a photo of a size that is read at all has 28 bits
 
 
@@ -18,9 +19,6 @@ def decode_run_lengths(segmentation: dict, height: int, width: int) -> np.ndarra
 
     Returns:
         float32 ``(height, width)``, 0 or 1.
-
-    Raises:
-        BrokenEntry: a size that is not the photo's, counts that do not fill it, or no pixel on the object.
     """
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != [height, width]:
@@ -32,18 +30,13 @@ def decode_run_lengths(segmentation: dict, height: int, width: int) -> np.ndarra
     if None in whole:
         raise BrokenEntry("run lengths that are neither a list of whole numbers nor text")
     counts = [count for count in whole if count is not None]
-    mask = np.ascontiguousarray(fill_runs(counts, height, width).reshape(width, height).T)
-    if not mask.any():
-        raise BrokenEntry("run lengths that cover no pixel of the photo")
-    return mask
+    return expect_pixels(
+        np.ascontiguousarray(fill_runs(counts, height, width).reshape(width, height).T), "a list of run lengths"
+    )
 
 
 def fill_runs(counts: list[int], height: int, width: int) -> np.ndarray:
-    """Return float32 ``(height * width,)``, 0 or 1, from the lengths of runs in turn, background first.
-
-    Raises:
-        BrokenEntry: a negative length, or they do not fill the frame.
-    """
+    """Return float32 ``(height * width,)``, 0 or 1, from the lengths of runs in turn, background first."""
     if min(counts, default=0) < 0:
         raise BrokenEntry("run lengths with a negative count: they are broken")
     if sum(counts) != height * width:
@@ -70,3 +63,51 @@ def _unpack(text: str) -> list[int]:
     if shift:
         raise BrokenEntry("run lengths in text that is cut off")
     return counts
+
+
+class _Bits:
+    """Numbers of any length in a stream of bits, the highest bit first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        self._place = 0
+
+    def read(self, length: int) -> int:
+        return int(self.read_many(1, length)[0])
+
+    def read_many(self, count: int, length: int) -> np.ndarray:
+        end = self._place + count * length
+        if end > len(self._bits):
+            raise BrokenEntry("brush strokes that are cut off")
+        found = self._bits[self._place : end].reshape(count, length).astype(np.int64)
+        self._place = end
+        return found @ (1 << np.arange(length - 1, -1, -1))
+
+
+def decode_brush(numbers: object, height: int, width: int) -> np.ndarray:
+    """Decode the list of bytes under ``rle``: how opaque each pixel is, float32 ``(height, width)`` in [0, 1].
+
+    A header of 53 bits says how many values follow, how long a value is and how long the four kinds of counts are.
+    Each run is a bit, the kind of its count, the count less one, and one value (bit 1) or as many as counted (bit 0).
+    """
+    if not isinstance(numbers, list) or not all(type(one) is int and 0 <= one < 256 for one in numbers):
+        raise BrokenEntry("brush strokes that are not a list of bytes")
+    bits = _Bits(bytes(numbers))
+    total = bits.read(32)
+    if total != _CHANNELS * height * width:
+        raise BrokenEntry(
+            f"brush strokes of {total} values, expected {_CHANNELS} for each of {height} x {width} pixels"
+        )
+    word, sizes = bits.read(5) + 1, (bits.read_many(4, 4) + 1).tolist()
+    if word != 8:
+        raise BrokenEntry(f"brush strokes of {word} bits a value, expected 8")
+    values = np.zeros(total, np.uint8)
+    start = 0
+    while start < total:
+        same = bits.read(1)
+        count = bits.read(sizes[bits.read(2)]) + 1
+        if start + count > total:
+            raise BrokenEntry("brush strokes with a run beyond the end of the photo")
+        values[start : start + count] = bits.read_many(1 if same else count, word)
+        start += count
+    return values.reshape(height, width, _CHANNELS)[..., -1].astype(np.float32) / 255

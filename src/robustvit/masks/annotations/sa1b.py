@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 
 from robustvit.common.options import Orientation
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.coco_images import entry_name
-from robustvit.masks.annotations.json_files import read_json_files
-from robustvit.masks.annotations.listing import Annotations
-from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, find_photo_folder, list_marked
-from robustvit.masks.annotations.outlines import Frame
-from robustvit.masks.annotations.segmentation import draw_segmentation
+from robustvit.masks.annotations.files import read_json_files
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import BrokenEntry
+from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
+from robustvit.masks.annotations.photo_folder import PhotoFolder
 
 _DOUBT = "its annotation marks several areas and names none, so which is the object is not known"
 
@@ -28,12 +28,9 @@ def read_sa1b(source: Path, images: Path | None, orientation: Orientation | None
     areas have no classes and may be parts or background: all of a photo are taken together, and the mask is doubtful if
     there are several.
     """
-    problems: list[str] = []
+    listing = Listing(source, orientation)
     marked: dict[Path, MarkedPhoto] = {}
-    for path, content in read_json_files(source, "SA-1B", problems).items():
-        if not is_sa1b(content):
-            problems.append(f"{path}: expected SA-1B's image and annotations, found something else; left out")
-            continue
+    for path, content in read_json_files(source, "SA-1B", "an image and annotations", is_sa1b, listing.problems):
         image, entries = content["image"], content["annotations"]
         areas = [
             MarkedArea(None, partial(_draw, entry), f"annotation {number}") for number, entry in enumerate(entries)
@@ -41,12 +38,12 @@ def read_sa1b(source: Path, images: Path | None, orientation: Orientation | None
         name = entry_name(image) or path.stem
         size = image.get("height"), image.get("width")
         marked[path] = MarkedPhoto(name, size, areas, partial(json.dumps, entries), _DOUBT if len(areas) > 1 else "")
-    root = source if source.is_dir() else source.parent
-    folder = find_photo_folder(images, root)
-    return list_marked(marked, folder, source, orientation, problems)
+    folder = PhotoFolder.find(images, source if source.is_dir() else source.parent)
+    listing.match(marked, folder)
+    return listing.finish(folder.folder)
 
 
-def is_sa1b(content: object) -> TypeGuard[dict]:
+def is_sa1b(content: object) -> bool:
     """Whether a JSON value is SA-1B's annotation of a photo."""
     return (
         isinstance(content, dict)
@@ -58,4 +55,4 @@ def is_sa1b(content: object) -> TypeGuard[dict]:
 def _draw(entry: object, frame: Frame) -> np.ndarray:
     if not isinstance(entry, dict):
         raise BrokenEntry("expected an object with a segmentation")
-    return draw_segmentation(entry.get("segmentation"), frame)
+    return draw_whole_segmentation(entry.get("segmentation"), frame)

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame, outline_points
-
-_FARTHEST = 1e6
-
-
-def expect_numbers(what: str, *values: object) -> list[float]:
-    """Return numbers within reach of any photo, which may be given as text.
-
-    Raises:
-        BrokenEntry: one is missing, no number, NaN or far from any photo.
-    """
-    numbers = []
-    for value in values:
-        try:
-            number = float(value) if isinstance(value, (str, int, float)) else float("nan")
-        except (ValueError, OverflowError):
-            number = float("nan")
-        if not -_FARTHEST <= number <= _FARTHEST:
-            raise BrokenEntry(f"{what} whose numbers are missing, NaN or far from the photo")
-        numbers.append(number)
-    return numbers
+from robustvit.masks.annotations.values import FARTHEST
 
 
 def turn(points: np.ndarray, degrees: float, pivot: tuple[float, float]) -> np.ndarray:
@@ -35,15 +14,6 @@ def turn(points: np.ndarray, degrees: float, pivot: tuple[float, float]) -> np.n
     angle = np.deg2rad(degrees)
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return (points - pivot) @ matrix + pivot
-
-
-class Box(NamedTuple):
-    """An upright box in pixels."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
 
 
 def mark_box(
@@ -56,9 +26,6 @@ def mark_box(
         box: before it is turned.
         degrees: by which it is turned clockwise.
         pivot: the point around which; None for its centre.
-
-    Raises:
-        BrokenEntry: it has no area, or covers no pixel.
     """
     left, top, right, bottom = box
     if not (left < right and top < bottom):
@@ -72,15 +39,11 @@ def mark_box(
 
 def points_of_shares(numbers: object, frame: Frame, whole: float) -> np.ndarray:
     """Return an outline in pixels, ``(N, 2)``, from shares of width and height; ``whole`` is 1, or 100 for per cent."""
-    return outline_points(numbers).clip(-_FARTHEST, _FARTHEST) * (frame.width / whole, frame.height / whole)
+    return outline_points(numbers).clip(-FARTHEST, FARTHEST) * (frame.width / whole, frame.height / whole)
 
 
 def ellipse_mask(frame: Frame, x: float, y: float, radii: tuple[float, float], degrees: float = 0.0) -> np.ndarray:
-    """Return the mask of an ellipse, turned clockwise around its centre: 1 on pixels whose centre it holds.
-
-    Raises:
-        BrokenEntry: it has no area, or covers no pixel.
-    """
+    """Return the mask of an ellipse, turned clockwise around its centre: 1 on pixels whose centre it holds."""
     if min(radii) <= 0:
         raise BrokenEntry("an ellipse without an area")
     angle = np.deg2rad(degrees)
@@ -104,10 +67,3 @@ def place_mask(frame: Frame, inner: np.ndarray, left: int, top: int) -> np.ndarr
     window = mask[rows, columns]
     window[:] = inner[max(-top, 0) :, max(-left, 0) :][: window.shape[0], : window.shape[1]]
     return expect_pixels(mask, "a mask")
-
-
-def expect_pixels(mask: np.ndarray, what: str) -> np.ndarray:
-    """Return a mask that has a pixel on the object; refuse any other."""
-    if not mask.any():
-        raise BrokenEntry(f"{what} that covers no pixel of the photo")
-    return mask

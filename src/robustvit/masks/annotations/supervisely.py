@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.json_files import read_json_files
-from robustvit.masks.annotations.listing import Annotations
-from robustvit.masks.annotations.marked import (
-    MarkedArea,
-    MarkedPhoto,
-    find_photo_folder,
-    list_marked,
-    name_category,
-    note_no_areas,
-)
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import read_json_files
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame, cut_to, outline_points
 from robustvit.masks.annotations.packed import from_base64, png_values, unpack
-from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, place_mask
+from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import mark_box, place_mask
+from robustvit.masks.annotations.values import expect_category, expect_numbers
 
 _NO_PHOTOS = frozenset({"meta.json", "obj_class_to_machine_color.json", "key_id_map.json"})
 
@@ -37,40 +31,34 @@ def read_supervisely(source: Path, images: Path | None, orientation: Orientation
     ``source`` is the folder of the project, of a data set, or of its JSON files, or one of these. Photos are looked up
     in ``images``, else in the folder ``img`` beside ``ann``.
     """
-    problems: list[str] = []
-    kinds: Counter[str] = Counter()
+    listing = Listing(source, orientation)
     marked: dict[Path, MarkedPhoto] = {}
-    for path, content in read_json_files(source, "Supervisely", problems, _NO_PHOTOS).items():
-        if not is_supervisely(content):
-            problems.append(f"{path}: expected Supervisely's size and objects, found something else; left out")
-            continue
-        inside = path.relative_to(source) if source.is_dir() else Path(path.name)
-        marked[path] = _photo(content, path, inside.with_suffix("").as_posix(), kinds, problems)
     root = source if source.is_dir() else source.parent
-    folder = find_photo_folder(images, root, root.parent / "img")
-    note_no_areas(kinds, source, problems)
-    return list_marked(marked, folder, source, orientation, problems)
+    wanted = "size and objects"
+    for path, content in read_json_files(source, "Supervisely", wanted, is_supervisely, listing.problems, _NO_PHOTOS):
+        marked[path] = _photo(content, path, path.relative_to(root).with_suffix("").as_posix(), listing)
+    folder = PhotoFolder.find(images, root, root.parent / "img")
+    listing.match(marked, folder)
+    return listing.finish(folder.folder)
 
 
-def is_supervisely(content: object) -> TypeGuard[dict]:
+def is_supervisely(content: object) -> bool:
     """Whether a JSON value is Supervisely's annotation of a photo."""
     return isinstance(content, dict) and isinstance(content.get("objects"), list) and "size" in content
 
 
-def _photo(content: dict, path: Path, name: str, kinds: Counter[str], problems: list[str]) -> MarkedPhoto:
+def _photo(content: dict, path: Path, name: str, listing: Listing) -> MarkedPhoto:
     areas = []
     for number, entry in enumerate(content["objects"]):
         kind = entry.get("geometryType") if isinstance(entry, dict) else None
         where = f"object {number} ({shown(kind)})"
-        try:
+        with listing.leaving_out(f"{path}: {where}"):
             if not isinstance(entry, dict) or not isinstance(kind, str):
                 raise BrokenEntry("expected an object with a geometryType")
             if kind in _DRAWN:
-                areas.append(MarkedArea(name_category(entry.get("classTitle")), partial(_DRAWN[kind], entry), where))
+                areas.append(MarkedArea(expect_category(entry.get("classTitle")), partial(_DRAWN[kind], entry), where))
             else:
-                kinds[kind] += 1
-        except BrokenEntry as error:
-            problems.append(f"{path}: {where}: {error}; left out")
+                listing.no_areas[kind] += 1
     size = content["size"]
     said = (size.get("height"), size.get("width")) if isinstance(size, dict) else None
     return MarkedPhoto(name, said, areas, partial(json.dumps, content["objects"]))

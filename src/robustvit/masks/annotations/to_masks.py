@@ -16,9 +16,9 @@ from robustvit.data.manifest import NO_OBJECT, MaskRecord
 from robustvit.data.mask_doubts import border_contact
 from robustvit.data.mask_values import FAINT
 from robustvit.data.matching import compose
+from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.box_reading import BoxReading
-from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
+from robustvit.masks.annotations.objects import AnnotatedObject, BrokenEntry
 from robustvit.masks.confidence import measure_mask
 from robustvit.masks.folder import MaskFolder, digest_inputs
 

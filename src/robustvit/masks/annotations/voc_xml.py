@@ -6,28 +6,18 @@ from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
-import numpy as np
-
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
-from robustvit.masks.annotations.boxes import doubt_units
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.annotated import Annotations
+from robustvit.masks.annotations.files import read_files, read_xml
 from robustvit.masks.annotations.image_masks import LOSSLESS, read_class_masks
-from robustvit.masks.annotations.listing import (
-    AnnotatedObject,
-    AnnotatedPhoto,
-    Annotations,
-    BoxedObject,
-    MarkedObject,
-    PhotoFolder,
-    photo_with_objects,
-)
-from robustvit.masks.annotations.objects import Corners
-from robustvit.masks.annotations.orientation import View, view_photo
-from robustvit.masks.annotations.outlines import Frame, as_rectangle, outline_points
-from robustvit.masks.annotations.xml_files import read_xml
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
+from robustvit.masks.annotations.objects import Box, BrokenEntry
+from robustvit.masks.annotations.outlines import Frame, Outline, outline_points
+from robustvit.masks.annotations.photo_folder import PhotoFolder
 
 
 def read_voc(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -52,60 +42,24 @@ def read_voc_xml(source: Path, images: Path | None, orientation: Orientation | N
     it names; photos are looked up in ``images``, else in the folder ``JPEGImages`` beside ``source``, else in
     ``source``. Pixels count from 1. A file without an object means that there is none.
     """
-    problems: list[str] = []
-    files = _read_files(source, problems)
-    folder = PhotoFolder(images or _photos(source))
-    found = _find_photos(source, files, folder, problems)
-    folder.report_lacking(found, "an XML file", problems)
-    photos: list[AnnotatedPhoto] = []
-    for path, image in found.items():
-        try:
-            view = view_photo(image, _size(files[path]), orientation)
-        except (BrokenEntry, UserError) as error:
-            problems.append(f"{path}: {error}; left out")
-            continue
-        decode, content = partial(_decode, path, view, files[path]), partial(_content, files[path])
-        photos.append(photo_with_objects(image, decode, problems, view, content))
-    objects = [one for root in files.values() for one in root.iterfind("object")]
-    names = sorted({name for one in objects if (name := _text(one, "name"))})
-    doubt = doubt_units(list(filter(None, map(_known_box, objects))), "pixels", source)
-    photos.sort(key=lambda photo: photo.image)
-    doubts = {"units": doubt} if doubt else {}
-    return Annotations(photos, problems, tuple(names), root=folder.folder, doubts=doubts)
-
-
-def _photos(source: Path) -> Path:
-    folder = source if source.is_dir() else source.parent
-    beside = [folder / "JPEGImages", folder.parent / "JPEGImages"]
-    return next((place for place in beside if place.is_dir()), folder)
-
-
-def _read_files(source: Path, problems: list[str]) -> dict[Path, Element]:
-    """Root elements of the XML files; those that are something else become problem lines."""
-    if not source.exists():
-        raise UserError(f"expected VOC's XML files at {source}, found nothing: check the path")
-    paths = list(files_below(source, {".xml"}).values()) if source.is_dir() else [source]
-    if not paths:
-        raise UserError(f"expected XML files in {source}, found none: check the path and the format")
-    found = {}
-    for path in paths:
-        try:
-            root = read_xml(path)
-        except UserError as error:
-            problems.append(f"{error}; left out")
-            continue
+    listing = Listing(source, orientation)
+    files: dict[Path, Element] = {}
+    for path, root in read_files(source, "VOC's", ".xml", read_xml, listing.problems):
         if root.tag == "annotation":
-            found[path] = root
+            files[path] = root
         else:
-            problems.append(f"{path}: expected VOC's XML with an <annotation>, found <{root.tag:.40}>; left out")
-    return found
+            line = f"expected VOC's XML with an <annotation>, found <{root.tag:.40}>; left out"
+            listing.problems.append(f"{path}: {line}")
+    above = source if source.is_dir() else source.parent
+    folder = PhotoFolder.find(images, above / "JPEGImages", above.parent / "JPEGImages", above)
+    found = _find_photos(above, files, folder, listing.problems)
+    folder.report_lacking(found, "an XML file", listing.problems)
+    listing.add({path: _photo(path, root) for path, root in files.items()}, found)
+    return listing.finish(folder.folder)
 
 
-def _find_photos(
-    source: Path, files: dict[Path, Element], folder: PhotoFolder, problems: list[str]
-) -> dict[Path, Path]:
-    """The photo with the name of each file, else the one that the file names."""
-    root = source if source.is_dir() else source.parent
+def _find_photos(root: Path, files: dict[Path, Element], folder: PhotoFolder, problems: list[str]) -> dict[Path, Path]:
+    """The photo with the name of each file in the folder ``root``, else the one that the file names."""
     stems = {path: path.relative_to(root).with_suffix("").as_posix() for path in files}
     lost: list[str] = []
     found = folder.match(stems, lost, stem_only=True)
@@ -136,41 +90,34 @@ def _size(root: Element) -> tuple[int, int] | None:
     return int(given[0]), int(given[1])
 
 
-def _content(root: Element) -> str:
-    return tostring(root, encoding="unicode")
-
-
-def _decode(path: Path, view: View, root: Element, complaints: list[str]) -> list[MarkedObject]:
-    frame = Frame(*view.size)
-    found: list[MarkedObject] = []
+def _photo(path: Path, root: Element) -> MarkedPhoto:
+    areas: list[MarkedArea | MarkedBox] = []
     for number, element in enumerate(root.iterfind("object"), 1):
         name = _text(element, "name") or None
-        where = f"{path}: object {number} ({shown(name)})"
-        try:
-            if (outline := element.find("polygon")) is not None and len(outline):
-                points = _outline(outline)
-                found.append(AnnotatedObject(name, frame.fill([points]), as_rectangle(points)))
-            else:
-                found.append(BoxedObject(name, _box(element), where))
-        except BrokenEntry as error:
-            complaints.append(f"{where}: {error}; left out")
-    if complaint := frame.complaint():
-        complaints.append(f"{path}: {complaint}")
-    return found
+        where = f"object {number} ({shown(name)})"
+        if (outline := element.find("polygon")) is not None and len(outline):
+            areas.append(MarkedArea(name, partial(_outline, outline), where))
+        else:
+            areas.append(MarkedBox(name, partial(_box, element), where))
+
+    def content() -> str:
+        return tostring(root, encoding="unicode")
+
+    return MarkedPhoto(str(path), _size(root), areas, content, nothing=True, where=str(path))
 
 
-def _outline(element: Element) -> np.ndarray:
-    """Points of an outline, stored as x1, y1, x2, y2, ... or as a list of pt with x and y."""
+def _outline(element: Element, frame: Frame) -> Outline:
+    """An outline, stored as x1, y1, x2, y2, ... or as a list of pt with x and y."""
     if points := element.findall("pt"):
-        return outline_points([_number(point, side) for point in points for side in ("x", "y")])
+        return frame.outline(outline_points([_number(point, side) for point in points for side in ("x", "y")]))
     numbers: list[float] = []
     while element.find(f"x{len(numbers) // 2 + 1}") is not None:
         number = len(numbers) // 2 + 1
         numbers += [_number(element, f"x{number}"), _number(element, f"y{number}")]
-    return outline_points(numbers)
+    return frame.outline(outline_points(numbers))
 
 
-def _box(element: Element) -> Corners:
+def _box(element: Element) -> Box:
     """Corners of the box: the first pixel has the number 1, and the last belongs to the object."""
     box = element.find("bndbox")
     if box is None:
@@ -179,15 +126,8 @@ def _box(element: Element) -> Corners:
     if right <= left or bottom <= top:
         raise BrokenEntry(f"a box from {left:g}, {top:g} to {right:g}, {bottom:g}")
     if max(right, bottom) <= 1:  # shares, or there is no pixel
-        return left, top, right, bottom
-    return left - 1, top - 1, right, bottom
-
-
-def _known_box(element: Element) -> Corners | None:
-    try:
-        return _box(element)
-    except BrokenEntry:
-        return None
+        return Box(left, top, right, bottom)
+    return Box(left - 1, top - 1, right, bottom)
 
 
 def _number(element: Element, name: str) -> float:

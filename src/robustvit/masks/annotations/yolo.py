@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
-from robustvit.common.wording import shown
-from robustvit.masks.annotations.boxes import corners_of, doubt_units
-from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.category_names import YoloNames, read_class_names
-from robustvit.masks.annotations.key_points import begins_with_box, hold_key_points, is_no_outline
-from robustvit.masks.annotations.listing import (
-    AnnotatedObject,
-    Annotations,
-    BoxedObject,
-    MarkedObject,
-    PhotoFolder,
-    photo_with_objects,
+from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
+from robustvit.masks.annotations.objects import BrokenEntry
+from robustvit.masks.annotations.outlines import Frame, Outline, as_rectangle, outline_points
+from robustvit.masks.annotations.photo_folder import PhotoFolder, photos_inside
+from robustvit.masks.annotations.values import FARTHEST
+from robustvit.masks.annotations.yolo_folder import label_files, yolo_root
+from robustvit.masks.annotations.yolo_lines import (
+    YoloLine,
+    as_box,
+    begins_with_box,
+    hold_key_points,
+    hold_tracks,
+    is_no_outline,
+    read_lines,
 )
-from robustvit.masks.annotations.orientation import View, view_photo
-from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points
-from robustvit.masks.annotations.yolo_boxes import as_box, hold_tracks
-from robustvit.masks.annotations.yolo_folder import label_files, yolo_photos, yolo_root
 
-_TOLERANCE = 1e-6
 _BOX, _CORNERS = 4, 8  # numbers of a box and of an oriented box
-_MOST_CLASSES = 1e9
-_FAR = 1e6
 _SHOWN = 5
-_NAMELESS = "put their names into a classes.txt"
-
-
-class _Line(NamedTuple):
-    number: int
-    category: int
-    values: list[float]  # x and y of each point, in shares of width and height
-
-
-_Marked = tuple[_Line, np.ndarray] | BoxedObject
 
 
 def read_yolo(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -55,35 +42,33 @@ def read_yolo(source: Path, images: Path | None, orientation: Orientation | None
     and ``advice`` says what to do. An empty label file means that there is no object. Lines of eight numbers, oriented
     boxes, are outlines of four points.
     """
-    mask_tools()
     root = yolo_root(source)
-    problems: list[str] = []
-    files = label_files(root, problems)
-    folder = PhotoFolder(images or yolo_photos(root))
-    names = read_class_names([source, root / "labels", root, root.parent], problems)
-    lines, blank = _read_files(files, names, problems)
+    listing = Listing(root, orientation)
+    files = label_files(root, listing.problems)
+    folder = PhotoFolder(images or photos_inside(root))
+    names = read_class_names([source, root / "labels", root, root.parent], listing.problems)
+    lines, blank = read_lines(files, names.by_number, listing.problems)
     numbers = [line.values for some in lines.values() for line in some]
-    doubts = _doubt(numbers, names, root)
-    tracked, posed = hold_tracks(numbers), "asked" in doubts
-    found = folder.match(files, problems, stem_only=True)
-    folder.report_lacking(found, "labels", problems)
-    photos = []
-    for path, image in found.items():
-        marked = _mark(path, lines[path], names.by_number, tracked, posed, problems)
-        try:
-            view = view_photo(image, None, orientation)
-        except UserError as error:
-            problems.append(f"{path}: {error}")
-            continue
-        if marked or path in blank:
-            decode = partial(_decode, path, view, marked, names.by_number)
-            content = partial(_content, lines[path], names.by_number)
-            photos.append(photo_with_objects(image, decode, problems, view, content))
+    doubts = _question_key_points(numbers, names, root)
+    tracked, posed = hold_tracks(numbers), bool(doubts)
+    found = folder.match(files, listing.problems, stem_only=True)
+    folder.report_lacking(found, "labels", listing.problems)
+    marked: dict[Path, MarkedPhoto] = {}
+    for path in found:
+        areas: list[MarkedArea | MarkedBox] = []
+        for line in lines[path]:
+            with listing.leaving_out(f"{path}: line {line.number}"):
+                areas.append(_area(line, names.by_number, tracked, posed))
+        content = partial(_content, lines[path], names.by_number)
+        marked[path] = MarkedPhoto(files[path], None, areas, content, nothing=path in blank, where=str(path))
+    listing.add(marked, found)
     used = {line.category for path in found for line in lines[path]}
-    named, advice = _name_classes(names.by_number, used, root, problems)
+    named, advice = _name_classes(names.by_number, used, root, listing.problems)
     if _are_oriented(numbers):
-        problems.append(f"{root}: all outlines have four corners, as oriented boxes do; they are filled as drawn")
-    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, named, advice, doubts=doubts)
+        note = "all outlines have four corners, as oriented boxes do; they are filled as drawn"
+        listing.problems.append(f"{root}: {note}")
+    listed = listing.finish(folder.folder, named)
+    return replace(listed, advice=advice, doubts={**doubts, **listed.doubts})
 
 
 def _are_oriented(lines: list[list[float]]) -> bool:
@@ -100,134 +85,39 @@ def _name_classes(
     named = tuple(dict.fromkeys(names.values() or map(str, sorted(used))))
     if names or not used:
         return named, ""
-    advice = f"{_NAMELESS} in {root}, one a line, in the order of their numbers"
+    advice = f"put their names into a classes.txt in {root}, one a line, in the order of their numbers"
     more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
     problems.append(f"{root}: the classes have no names but {', '.join(named[:_SHOWN])}{more}; {advice}")
     return named, advice
 
 
-def _doubt(lines: list[list[float]], names: YoloNames, root: Path) -> dict[str, str]:
-    """Questions about key points, and about boxes in pixels; see ``Annotations``."""
-    if names.key_points or hold_key_points(lines):
-        reason = f"{names.key_points} has kpt_shape" if names.key_points else "each line is a box and the points in it"
-        question = (
-            f"expected outlines or boxes of objects in {root}, found key points, as of YOLO pose ({reason}): say "
-            "--boxes ellipse to use their boxes alone, or use labels of a segmentation data set"
-        )
-        return {"asked": question}
-    boxes = [corners_of(line[:_BOX], centred=True) for line in lines if _BOX <= len(line) < _BOX + 2]
-    doubt = doubt_units(boxes, "shares", root)
-    return {"units": doubt} if doubt else {}
+def _question_key_points(lines: list[list[float]], names: YoloNames, root: Path) -> dict[str, str]:
+    """Return a question if the labels are key points; see ``Annotations.doubts``."""
+    if not names.key_points and not hold_key_points(lines):
+        return {}
+    reason = f"{names.key_points} has kpt_shape" if names.key_points else "each line is a box and the points in it"
+    question = (
+        f"expected outlines or boxes of objects in {root}, found key points, as of YOLO pose ({reason}): say "
+        "--boxes ellipse to use their boxes alone, or use labels of a segmentation data set"
+    )
+    return {"asked": question}
 
 
-def _read_files(
-    files: Collection[Path], names: YoloNames, problems: list[str]
-) -> tuple[dict[Path, list[_Line]], set[Path]]:
-    """The usable lines of label files, and the files that say that there is no object."""
-    lines: dict[Path, list[_Line]] = {}
-    blank: set[Path] = set()
-    for path in files:
-        known = len(problems)
-        lines[path] = _read_lines(path, names, problems)
-        blank |= {path} if not lines[path] and len(problems) == known else set()
-    return lines, blank
-
-
-def _read_lines(path: Path, names: YoloNames, problems: list[str]) -> list[_Line]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        problems.append(f"{path}: expected text, found other bytes; left out")
-        return []
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror}); left out")
-        return []
-    lines = []
-    for number, line in enumerate(text.split("\n"), 1):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            category, values = _category(words[0], names.by_number), _numbers(words[1:])
-        except BrokenEntry as error:
-            problems.append(f"{path} line {number}: {error}; left out")
-        else:
-            lines.append(_Line(number, category, values))
-    return lines
-
-
-def _mark(
-    path: Path, lines: list[_Line], names: dict[int, str], tracked: bool, posed: bool, problems: list[str]
-) -> list[_Marked]:
-    """The outline of each line, or its box; ``posed`` lines have key points after the box."""
-    marked: list[_Marked] = []
-    for line in lines:
-        where = f"{path} line {line.number}"
-        try:
-            if found := as_box(line.values[:4] if posed else line.values, tracked):
-                name = names.get(line.category, str(line.category))
-                marked.append(BoxedObject(name, found[0], where, "shares", found[1]))
-                continue
-            points = _points(line.values)
-        except BrokenEntry as error:
-            problems.append(f"{where}: {error}; left out")
-            continue
-        outside = ((points < -_TOLERANCE) | (points > 1 + _TOLERANCE)).any(axis=1)
-        if outside.any():
-            problems.append(
-                f"{where}: polygon outside the frame: {outside.sum()} of {len(points)} points are not in [0, 1], cut "
-                "off at the edge"
-            )
-        marked.append((line, points))
-    return marked
-
-
-def _category(word: str, names: dict[int, str]) -> int:
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not (0 <= value < _MOST_CLASSES and value.is_integer()):
-        raise BrokenEntry(f"expected the number of a class, found {shown(word)}")
-    if names and int(value) not in names:
-        raise BrokenEntry(f"class {int(value)} has no name among the {len(names)} of the data set")
-    return int(value)
-
-
-def _numbers(words: list[str]) -> list[float]:
-    try:
-        return [float(word) for word in words]
-    except ValueError as error:
-        raise BrokenEntry("expected numbers after the class, found other text") from error
-
-
-def _points(values: list[float]) -> np.ndarray:
-    points = outline_points(values)
-    if begins_with_box(values) and is_no_outline(values):
+def _area(line: YoloLine, names: Mapping[int, str], tracked: bool, posed: bool) -> MarkedArea | MarkedBox:
+    """The outline or box of a line; ``posed`` lines have key points after the box."""
+    name, where = names.get(line.category, str(line.category)), f"line {line.number}"
+    if found := as_box(line.values[:_BOX] if posed else line.values, tracked):
+        box, confidence = found
+        return MarkedBox(name, lambda: box, where, confidence, "shares")
+    points = outline_points(line.values)
+    if begins_with_box(line.values) and is_no_outline(line.values):
         raise BrokenEntry("a box and key points, not an outline")
-    return points
+    return MarkedArea(name, partial(_fill, points), where)
 
 
-def _content(lines: list[_Line], names: dict[int, str]) -> str:
+def _fill(shares: np.ndarray, frame: Frame) -> Outline:
+    return frame.outline(shares.clip(-FARTHEST, FARTHEST) * (frame.width, frame.height))
+
+
+def _content(lines: Sequence[YoloLine], names: Mapping[int, str]) -> str:
     return repr([(names.get(line.category), line.category, line.values) for line in lines])
-
-
-def _decode(
-    path: Path, view: View, marked: list[_Marked], names: dict[int, str], complaints: list[str]
-) -> list[MarkedObject]:
-    frame = Frame(*view.size)
-    objects: list[MarkedObject] = []
-    for one in marked:
-        if isinstance(one, BoxedObject):
-            objects.append(one)
-            continue
-        line, shares = one
-        points = shares.clip(-_FAR, _FAR) * (frame.width, frame.height)
-        try:
-            mask = frame.fill([points])
-        except BrokenEntry as error:
-            complaints.append(f"{path} line {line.number}: {error}; left out")
-        else:
-            name = names.get(line.category, str(line.category))
-            objects.append(AnnotatedObject(name, mask, as_rectangle(points)))
-    return objects

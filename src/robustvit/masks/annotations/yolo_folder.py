@@ -35,11 +35,6 @@ def yolo_root(source: Path) -> Path:
     )
 
 
-def yolo_photos(root: Path) -> Path:
-    """Return the folder of the photos of a data set: ``images`` in it, else the data set itself."""
-    return root / "images" if (root / "images").is_dir() else root
-
-
 def label_files(root: Path, problems: list[str]) -> dict[Path, str]:
     """Label files, each with its path in the data set without the folder ``labels`` and the suffix."""
     found: dict[Path, str] = {}

@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import read_photo
 from robustvit.masks.annotations.box_reading import BoxMask, BoxReading
-from robustvit.masks.annotations.objects import Corners
+from robustvit.masks.annotations.objects import Box
 from robustvit.masks.annotations.orientation import View
 from robustvit.masks.sources.sam2 import SAM, Sam2, agreement_of, load_sam
 
@@ -60,7 +60,7 @@ class SamBoxes(BoxReading):
         """The same with the model; see ``BoxReading``."""
         return super().settings | {"boxes": "sam", "feather": None, "model": self.model}
 
-    def make_masks(self, image: Path, boxes: Sequence[Corners], view: View) -> list[BoxMask]:
+    def make_masks(self, image: Path, boxes: Sequence[Box], view: View) -> list[BoxMask]:
         """Segment the object in each box; see ``BoxReading``."""
         photo = read_photo(image, pixels=self.pixels)
         edge = [photo.width, photo.height] * 2
