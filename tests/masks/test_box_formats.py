@@ -14,7 +14,8 @@ from robustvit.cli import main as cli
 from robustvit.data.manifest import read_manifest
 from robustvit.data.mask_files import read_mask
 from robustvit.data.mask_values import FAINT
-from robustvit.masks.annotations import BoxReading, read_annotations
+from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.boxes import draw_ellipse
 
 pytest.importorskip("pycocotools.mask")

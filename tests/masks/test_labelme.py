@@ -24,7 +24,8 @@ from helpers.annotation_files import (
     save_photo,
     write_json,
 )
-from robustvit.masks.annotations import BoxReading, read_annotations
+from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.boxes import draw_ellipse
 
 pytest.importorskip("pycocotools.mask")

@@ -18,8 +18,9 @@ from robustvit.cli.main import main
 from robustvit.data.mask_files import read_mask
 from robustvit.data.mask_values import FAINT
 from robustvit.masks.phrases import Phrase
-from robustvit.masks.sources import grounding as sources_grounding
-from robustvit.masks.sources.words import Heat, WordJob, WordSource, concept_mask
+from robustvit.masks.sources import word_models
+from robustvit.masks.sources.heat import Heat, concept_mask
+from robustvit.masks.sources.words import WordJob, WordSource
 
 SIZE = (40, 60)
 
@@ -200,7 +201,7 @@ def test_grounding_boxes_become_masks_of_sam(photos, grounding, sam2):
 
 def test_grounding_unites_what_sam_finds_in_each_box(photos, grounding, monkeypatch):
     segmenter, named = FilledBoxes(), []
-    monkeypatch.setattr(sources_grounding, "load_sam", lambda name, *_, **__: named.append(name) or segmenter)
+    monkeypatch.setattr(word_models, "load_sam", lambda name, *_, **__: named.append(name) or segmenter)
     options = {"method": "grounding", "prompt": "cat", "model": str(grounding), "segmenter": "a/sam3"}
     run(photos, threshold=0.2, **options)
     assert named == ["a/sam3"]

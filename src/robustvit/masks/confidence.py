@@ -48,6 +48,11 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.count_nonzero(one & other) / union) if union else 0.0
 
 
+def threshold_agreement(soft: np.ndarray, level: float = 0.5) -> float:
+    """Return how sure a soft mask is: its IoU above a lower and a higher level, 0.3 and 0.7 for a level of 0.5."""
+    return overlap(soft > 0.6 * level, soft > level + 0.4 * (1 - level))
+
+
 def no_object(size: tuple[int, int], reason: str) -> FoundMask:
     """Return the result for a photo of ``size`` (H, W) without an object."""
     return FoundMask(np.zeros(size, np.float32), "none", 0.0, reason, {})

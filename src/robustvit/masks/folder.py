@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ from robustvit.data.review import resolve_folder
 from robustvit.masks.confidence import rate_together
 
 _PROBLEMS = "problems.txt"
-_BLOCK, _DIGITS = 2**20, 16
+_DIGITS = 16
 
 
 def digest_inputs(image: Path, *others: str) -> str:
@@ -31,8 +31,7 @@ def digest_inputs(image: Path, *others: str) -> str:
     found = hashlib.sha256("\0".join(others).encode("utf-8", "surrogateescape"))
     try:
         with image.open("rb") as file:
-            while block := file.read(_BLOCK):
-                found.update(block)
+            hashlib.file_digest(file, lambda: found)
     except OSError as error:
         raise UserError(f"cannot read {image}: {error.strerror}; check its permissions") from error
     return found.hexdigest()[:_DIGITS]
@@ -43,17 +42,36 @@ def _lost(record: MaskRecord) -> bool:
 
 
 def _refuse_unwritable(record: MaskRecord) -> None:
-    for name in (str(record.image), str(record.mask), record.label or ""):
-        try:
-            name.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise UserError(f"{record.image}: its name is not UTF-8, as CSV files need; rename it") from error
+    try:
+        f"{record.image}{record.mask}{record.label}".encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{record.image}: its name is not UTF-8, as CSV files need; rename it") from error
 
 
 def expect_mask_folder(path: str | Path) -> dict[str, Any] | None:
     """Return the settings of a folder that masks were written to; None if it is new. Refuse a folder of others."""
     old = read_settings(Path(path) / SETTINGS)
     return old if check_own_folder(path, old is not None, command="masks", ignore=LOCKS) else None
+
+
+class MaskedPhotos(NamedTuple):
+    """The photos that masks were made for.
+
+    Attributes:
+        folder: of the masks.
+        problems: one line for each photo that could not be used, or only partly.
+        left_out: number of photos without a row in the manifest.
+        made: number of photos processed now.
+        root: the folder of photos that masks mirror, if there is one.
+        notes: what was made of boxes, and which objects were left out.
+    """
+
+    folder: MaskFolder
+    problems: list[str]
+    left_out: int
+    made: int
+    root: Path | None
+    notes: tuple[str, ...] = ()
 
 
 class MaskFolder:

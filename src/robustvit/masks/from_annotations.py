@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
@@ -14,9 +13,11 @@ from robustvit.common.wording import list_names
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations
     from robustvit.masks.annotations.box_reading import BoxReading
-    from robustvit.masks.folder import MaskFolder
+    from robustvit.masks.folder import MaskedPhotos, MaskFolder
 
 
 def _list_categories(categories: Categories | None) -> list[str]:
@@ -52,49 +53,50 @@ def read_boxes(
 
 def import_annotated(
     source: str, out: str, options: AnnotationOptions, boxes: BoxReading, held: ExitStack
-) -> tuple[MaskFolder, list[str], int, int, Path | None]:
+) -> MaskedPhotos:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
     from robustvit.masks.annotations import read_annotations, resolve_format
-    from robustvit.masks.annotations.box_reading import BoxReading
     from robustvit.masks.annotations.class_folders import class_folders
-    from robustvit.masks.annotations.to_masks import check_categories, import_masks
-    from robustvit.masks.folder import MaskFolder
+    from robustvit.masks.annotations.to_masks import MaskImport, check_categories
+    from robustvit.masks.folder import MaskedPhotos
 
-    images, categories = options.images, _list_categories(options.categories)
+    categories = _list_categories(options.categories)
     form = resolve_format(str(options.from_), source)
-    found = read_annotations(form, source, images, options.orientation, options.which, boxes=boxes)
+    found = read_annotations(form, source, options.images, options.orientation, options.which, boxes=boxes)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
-    root = found.root
-    folders, lines = class_folders([photo.image for photo in found], root, found.categories, options.label_from)
-    given: dict[str, Any] = {"categories": categories, "label_from": options.label_from}
-    given["orientation"] = options.orientation
-    given |= {} if options.which is None else {"which": options.which}
+    images = [photo.image for photo in found]
+    folders, lines = class_folders(images, found.root, found.categories, options.label_from)
     accelerator = make_accelerator(device="cpu")
-    settings = {"from": form, **given, **boxes.settings}
-    folder = MaskFolder(out, settings, accelerator.process_index, earlier=BoxReading().settings)
+    folder = _open_folder(out, form, options, boxes, accelerator.process_index)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     todo: list[AnnotatedPhoto] = []
     if accelerator.is_main_process:
         boxes.load()
         held.enter_context(folder.locked())
         todo, edited = _start_folder(folder, found, folders, boxes)
+        advice = found.advice if form in ("voc", "imagenet-s") else ""
+        masks = MaskImport(folder, boxes, found.root, categories, options.label_from, advice)
         lines += [*edited, *folder.report_others(found.photos, source)]
-        lines += import_masks(
-            track(todo, "reading annotations"),
-            folders,
-            folder,
-            boxes,
-            images=root,
-            categories=categories,
-            label_from=options.label_from,
-            advice=found.advice if form in ("voc", "imagenet-s") else "",
-        )
+        lines += masks.write(track(todo, "reading annotations"), folders)
     accelerator.wait_for_everyone()
-    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo), root
+    left_out = len(folder.missing(found.photos))
+    notes = tuple(boxes.summary())
+    return MaskedPhotos(folder, [*found.problems, *lines], left_out, len(todo), found.root, notes)
+
+
+def _open_folder(out: str, form: str, options: AnnotationOptions, boxes: BoxReading, rank: int) -> MaskFolder:
+    """Return the folder of masks with all settings that they depend on."""
+    from robustvit.masks.annotations.box_reading import BoxReading
+    from robustvit.masks.folder import MaskFolder
+
+    settings: dict[str, Any] = {"from": form, "categories": _list_categories(options.categories)}
+    settings |= {"label_from": options.label_from, "orientation": options.orientation}
+    settings |= {} if options.which is None else {"which": options.which}
+    return MaskFolder(out, settings | boxes.settings, rank, earlier=BoxReading().settings)
 
 
 def _start_folder(

@@ -141,30 +141,26 @@ def make_masks(
     from robustvit.masks.from_annotations import import_annotated, read_boxes
     from robustvit.masks.from_model import find_masks
     from robustvit.masks.review_page import write_review
+    from robustvit.masks.to_annotations import write_annotations
 
     start = time.monotonic()
-    notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
-            boxes = read_boxes(annotated, finding, pixels, running)
-            folder, problems, left_out, made, root = import_annotated(source, out, annotated, boxes, held)
-            notes = boxes.summary()
+            masked = import_annotated(source, out, annotated, read_boxes(annotated, finding, pixels, running), held)
         else:
-            folder, problems, left_out, made, root = find_masks(source, out, finding, (pixels, columns), running, held)
-        problems = [printable(line) for line in problems]
+            masked = find_masks(source, out, finding, (pixels, columns), running, held)
+        problems, folder = [printable(line) for line in masked.problems], masked.folder
         records = folder.finish(problems) if folder.rank == 0 else []
+    page = written = None
     if folder.rank == 0:
         _expect_masks(records, [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)])
-    page = write_review(records, review_page) if review_page is not None and folder.rank == 0 else None
-    written = None
-    if to is not None and folder.rank == 0:
-        from robustvit.masks.to_annotations import write_annotations
-
-        written, lines = write_annotations(records, folder.path, root, to)
-        problems += [printable(line) for line in lines]
-    seconds = time.monotonic() - start
+        page = write_review(records, review_page) if review_page is not None else None
+        if to is not None:
+            written, lines = write_annotations(records, folder.path, masked.root, to)
+            problems += [printable(line) for line in lines]
+    made, seconds = masked.made, time.monotonic() - start
     return MadeMasks(
-        folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes), written
+        folder.path, folder.manifest, records, problems, masked.left_out, made, seconds, page, masked.notes, written
     )
 
 

@@ -11,7 +11,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import is_archive
 from robustvit.common.options import Orientation
 from robustvit.data.matching import compose
-from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations, settle_views
+from robustvit.masks.annotations.annotated import Annotations, settle_views
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.category_names import is_no_object
 from robustvit.masks.annotations.coco import read_coco
@@ -26,21 +26,10 @@ from robustvit.masks.annotations.kaggle import read_kaggle
 from robustvit.masks.annotations.label_studio import read_label_studio
 from robustvit.masks.annotations.labelme import read_labelme
 from robustvit.masks.annotations.megadetector import read_megadetector
-from robustvit.masks.annotations.objects import AnnotatedObject
 from robustvit.masks.annotations.sa1b import read_sa1b
 from robustvit.masks.annotations.supervisely import read_supervisely
 from robustvit.masks.annotations.voc_xml import read_voc, read_voc_xml
 from robustvit.masks.annotations.yolo import read_yolo
-
-__all__ = [
-    "FORMATS",
-    "AnnotatedObject",
-    "AnnotatedPhoto",
-    "Annotations",
-    "BoxReading",
-    "read_annotations",
-    "resolve_format",
-]
 
 FORMATS: dict[str, Callable[[Path, Path | None, Orientation | None], Annotations]] = {
     "coco": read_coco,

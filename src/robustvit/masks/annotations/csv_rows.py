@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustvit.common.csv_files import CsvTable, read_csv
 from robustvit.common.errors import UserError
-from robustvit.data.tables.names import LABEL_COLUMNS, find_column
+from robustvit.data.tables.columns import LABEL_COLUMNS, find_column
 
 _LONGEST_CELL = 2**27  # characters, of run lengths
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from robustvit.data.mask_values import FAINT
 from robustvit.data.matching import compose
 from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.box_reading import BoxReading
-from robustvit.masks.annotations.objects import AnnotatedObject, BrokenEntry
+from robustvit.masks.annotations.objects import AnnotatedObject, BrokenEntry, leaving_out
 from robustvit.masks.confidence import measure_mask
 from robustvit.masks.folder import MaskFolder, digest_inputs
 
 _SHOWN = 5
 _SURE = 0.5  # agreement from which a model's mask of a box is good
 _WHOLE_MASKS = ("binary", "grey", "soft", "trimap", "inverted")  # one mask for a photo: an empty one is a statement
+_BOTH_WAYS = "its photo has an EXIF tag that turns it, the annotation fits both ways"
 _WHOLE_BORDER = 0.95  # void pixels may take the rest
 
 
@@ -51,9 +52,6 @@ def foregrounds(
         categories: categories to use; all when empty.
         label_from: ``all``, or else the largest.
         folder: the class folder that the photo lies in, if any.
-
-    Raises:
-        BrokenEntry: two categories cover equally much of the photo.
     """
     groups: dict[str | None, AnnotatedObject] = {}
     for one in objects:
@@ -90,57 +88,90 @@ def unite(objects: Sequence[AnnotatedObject]) -> AnnotatedObject:
     )
 
 
-def import_masks(
-    photos: Iterable[AnnotatedPhoto],
-    folders: Mapping[Path, str | None],
-    into: MaskFolder,
-    boxes: BoxReading,
-    *,
-    images: Path | None,
-    categories: Sequence[str],
-    label_from: LabelFrom | None,
-    advice: str = "",
-) -> list[str]:
-    """Write the masks of annotated photos and a record for each; ``folders`` are their class folders.
+@dataclass(frozen=True)
+class MaskImport:
+    """How the masks of annotated photos are chosen, and where they go.
 
-    Returns:
-        One line for each photo without a mask, and one for ids without names, with ``advice`` on them.
+    Attributes:
+        into: the folder of masks.
+        boxes: how boxes become masks.
+        images: the folder of photos that masks mirror.
+        categories: categories to use; all when empty.
+        label_from: see ``foregrounds``.
+        advice: what to do about ids without names; empty if classes have names.
     """
-    problems = []
-    nameless: set[str] = set()
-    source = str(into.settings["from"])
-    for photo in photos:
-        place, folder = _place(photo.image, images), folders[photo.image]
-        try:
-            objects = photo.read()
-            if not categories and advice:  # the classes have no names
-                _expect_background(photo.image, objects)
-            masks = foregrounds(objects, categories, label_from, folder)
-            if not objects and photo.label is not None and (not categories or compose(photo.label) in categories):
-                black = photo.view.upright(np.zeros(photo.view.size, np.float32))
-                named, why = folder or photo.label, "nothing is marked in it"
-                record = MaskRecord(photo.image, into.path / place, named, NO_OBJECT, 1.0, why, source)
-                into.add(_note_inputs(record, photo, folder, boxes), black)
-            elif not objects and photo.label is None:
-                record = MaskRecord(photo.image, None, folder, "none", 0.0, boxes.no_object, source)
-                into.add(_note_inputs(record, photo, folder, boxes))
-            elif not masks:
-                problems.append(f"{photo.image}: no object of the categories asked for")
-            for label, found in masks.items():
-                inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
-                origin = f"{source}, {boxes.title}" if found.boxed else source
-                record = _record(photo.image, into.path / inside, label, found, origin)
-                into.add(_note_inputs(record, photo, folder, boxes), found.mask)
-                nameless |= {label} if advice and label is not None and label != folder else set()
-        except UserError as error:
-            problems.append(str(error))
-        except BrokenEntry as error:
-            problems.append(f"{photo.image}: {error}; left out")
-    if nameless:
-        numbers = sorted(nameless, key=int)
-        more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
-        problems.append(f"the classes have no names but the ids {', '.join(numbers[:_SHOWN])}{more}: {advice}")
-    return problems
+
+    into: MaskFolder
+    boxes: BoxReading
+    images: Path | None
+    categories: Sequence[str]
+    label_from: LabelFrom | None
+    advice: str = ""
+
+    @property
+    def source(self) -> str:
+        """The format, for the manifest."""
+        return str(self.into.settings["from"])
+
+    def write(self, photos: Iterable[AnnotatedPhoto], folders: Mapping[Path, str | None]) -> list[str]:
+        """Write the masks of photos and a record for each; ``folders`` are their class folders.
+
+        Returns:
+            One line for each photo without a mask, and one for ids without names.
+        """
+        problems: list[str] = []
+        nameless: set[str] = set()
+        for photo in photos:
+            folder = folders[photo.image]
+            try:
+                with leaving_out(photo.image, problems):
+                    labels = self._write_photo(photo, folder)
+                    nameless |= {label for label in labels if self.advice and label is not None and label != folder}
+            except UserError as error:
+                problems.append(str(error))
+        if nameless:
+            numbers = sorted(nameless, key=int)
+            more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+            ids = f"{', '.join(numbers[:_SHOWN])}{more}"
+            problems.append(f"the classes have no names but the ids {ids}: {self.advice}")
+        return problems
+
+    def _write_photo(self, photo: AnnotatedPhoto, folder: str | None) -> list[str | None]:
+        """Write the masks of a photo; return their classes."""
+        objects = photo.read()
+        if not self.categories and self.advice:  # the classes have no names
+            _expect_background(photo.image, objects)
+        place = _place(photo.image, self.images)
+        if not objects and photo.label is None:
+            self._add(
+                MaskRecord(photo.image, None, folder, "none", 0.0, self.boxes.no_object, self.source), photo, folder
+            )
+            return []
+        if not objects and (not self.categories or compose(str(photo.label)) in self.categories):
+            label, why = folder or photo.label, "nothing is marked in it"
+            record = MaskRecord(photo.image, self.into.path / place, label, NO_OBJECT, 1.0, why, self.source)
+            self._add(record, photo, folder, photo.view.upright(np.zeros(photo.view.size, np.float32)))
+            return []
+        masks = foregrounds(objects, self.categories, self.label_from, folder)
+        if not masks:
+            raise UserError(f"{photo.image}: no object of the categories asked for")
+        for label, found in masks.items():
+            several = self.label_from == "all" and folder is None
+            inside = Path(_file_name(str(label))) / place if several else place
+            origin = f"{self.source}, {self.boxes.title}" if found.boxed else self.source
+            record = _record(photo.image, self.into.path / inside, label, found, origin)
+            self._add(record, photo, folder, found.mask)
+        return list(masks)
+
+    def _add(
+        self, record: MaskRecord, photo: AnnotatedPhoto, folder: str | None, mask: np.ndarray | None = None
+    ) -> None:
+        """Write a mask, with what it was made from; doubt it if the photo may have been annotated in another view."""
+        record = replace(record, inputs=digest_annotation(photo, folder, self.boxes))
+        doubt = _BOTH_WAYS if photo.view.doubtful else photo.doubt
+        if doubt and record.verdict == "good":
+            record = replace(record, verdict="doubtful", confidence=0.0, reason=doubt)
+        self.into.add(record, mask)
 
 
 def _expect_background(image: Path, objects: Sequence[AnnotatedObject]) -> None:
@@ -161,17 +192,6 @@ def digest_annotation(photo: AnnotatedPhoto, folder: str | None, boxes: BoxReadi
     """Return a digest of all that the masks of a photo depend on; ``folder`` is its class folder."""
     made_with = [boxes.content] if boxes.content else []
     return digest_inputs(photo.image, photo.content(), str(photo.view), folder or "", *made_with)
-
-
-def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto, folder: str | None, boxes: BoxReading) -> MaskRecord:
-    """Add what the mask was made from; doubt it if the photo may have been annotated in another orientation."""
-    record = replace(record, inputs=digest_annotation(photo, folder, boxes))
-    if photo.view.doubtful and record.verdict == "good":
-        reason = "its photo has an EXIF tag that turns it, the annotation fits both ways"
-        return replace(record, verdict="doubtful", confidence=0.0, reason=reason)
-    if photo.doubt and record.verdict == "good":
-        return replace(record, verdict="doubtful", confidence=0.0, reason=photo.doubt)
-    return record
 
 
 def _place(image: Path, images: Path | None) -> Path:

@@ -11,19 +11,21 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.progress import warn
 from robustvit.masks.options import FOUND_BACKBONE, TOKENCUT_BACKBONE, MaskOptions
 from robustvit.masks.phrases import choose_phrases
+from robustvit.masks.sources.found import Found
+from robustvit.masks.sources.relevance import RelevanceMask
+from robustvit.masks.sources.rembg import Rembg
+from robustvit.masks.sources.sam2 import SAM, load_sam, read_prompts
 from robustvit.masks.sources.source import MaskSource
+from robustvit.masks.sources.tokencut import TokenCut
+from robustvit.masks.sources.word_models import ClipSeg, Grounding, Sam3
 from robustvit.masks.sources.words import WordSettings, WordSource
 from robustvit.models.head_kinds import CLASSIFIERS, expect_head
 from robustvit.models.load import load_model
-
-__all__ = ["MASK_SOURCES", "WORD_SOURCES", "MaskSource", "make_source"]
 
 _SHOWN = 5
 
 
 def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
-    from robustvit.masks.sources.tokencut import TokenCut
-
     try:
         model = load_model(options.model or TOKENCUT_BACKBONE, checkpoint=options.checkpoint, head="none")
     except UserError as error:
@@ -34,31 +36,19 @@ def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
 
 
 def _relevance(options: MaskOptions, device: torch.device) -> MaskSource:
-    from robustvit.masks.sources.relevance import RelevanceMask
-
     if options.model is None:
         raise UserError("expected --model NAME for --method relevance: the classifier whose relevance is the mask")
     model = expect_head(load_model(options.model, checkpoint=options.checkpoint), CLASSIFIERS).to(device)
     return RelevanceMask(model, method=options.relevance, refine=options.refine)
 
 
-def _rembg(options: MaskOptions, device: torch.device) -> MaskSource:
-    from robustvit.masks.sources.rembg import Rembg
-
-    return Rembg(options.model or "u2net")
-
-
 def _sam2(options: MaskOptions, device: torch.device) -> MaskSource:
-    from robustvit.masks.sources.sam2 import SAM, load_sam, read_prompts
-
     if options.prompts is None:
         raise UserError("expected --prompts FILE.csv for --method sam2, with image,x0,y0,x1,y1 (boxes) or image,x,y")
     return load_sam(options.model or SAM, read_prompts(options.prompts), device=device)
 
 
 def _found(options: MaskOptions, device: torch.device) -> MaskSource:
-    from robustvit.masks.sources.found import Found
-
     return Found(
         load_model(options.model or FOUND_BACKBONE, checkpoint=options.checkpoint, head="none").to(device),
         weights=options.weights,
@@ -68,37 +58,22 @@ def _found(options: MaskOptions, device: torch.device) -> MaskSource:
     )
 
 
-def _clipseg(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
-    from robustvit.masks.sources.clipseg import ClipSeg
-
-    return ClipSeg(words, device=device)
-
-
 def _grounding(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
-    from robustvit.masks.sources.grounding import Grounding
-    from robustvit.masks.sources.sam2 import SAM
-
     return Grounding(words, options.segmenter or SAM, device=device)
-
-
-def _sam3(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
-    from robustvit.masks.sources.sam3 import Sam3
-
-    return Sam3(words, device=device)
 
 
 MASK_SOURCES: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
     "tokencut": _tokencut,
     "found": _found,
-    "rembg": _rembg,
+    "rembg": lambda options, device: Rembg(options.model or "u2net"),
     "sam2": _sam2,
     "relevance": _relevance,
 }
 # With the model that each takes if none is named.
 WORD_SOURCES: dict[str, tuple[Callable[[MaskOptions, WordSettings, torch.device], WordSource], str]] = {
-    "clipseg": (_clipseg, "CIDAS/clipseg-rd64-refined"),
+    "clipseg": (lambda options, words, device: ClipSeg(words, device=device), "CIDAS/clipseg-rd64-refined"),
     "grounding": (_grounding, "IDEA-Research/grounding-dino-tiny"),
-    "sam3": (_sam3, "facebook/sam3"),
+    "sam3": (lambda options, words, device: Sam3(words, device=device), "facebook/sam3"),
 }
 
 

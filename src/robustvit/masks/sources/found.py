@@ -13,10 +13,10 @@ from torch import nn
 
 from robustvit.common.errors import UserError
 from robustvit.explanation.features import patch_features
-from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_mask
+from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_mask, threshold_agreement
 from robustvit.masks.options import FOUND_BACKBONE
+from robustvit.masks.sources.heat import enlarge_heat
 from robustvit.masks.sources.tokencut import TokenCut, dino_positions
-from robustvit.masks.sources.words import agree, enlarge_heat
 from robustvit.masks.tokencut.cut import CutJob, refine_mask
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries.library import readable_errors
@@ -95,7 +95,7 @@ class Found(TokenCut):
             return no_object(size, job.problem)
         soft = 1 / (1 + np.exp(-enlarge_heat(job.logits, size)))
         mask = soft > job.threshold
-        agreement = agree(soft, job.threshold)
+        agreement = threshold_agreement(soft, job.threshold)
         if job.refine and mask.any():
             mask, agreement = refine_mask(mask, job.photo)
         return rate_mask(mask.astype(np.float32), measure_mask(mask, agreement=agreement))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_
 from robustvit.masks.sources.source import MaskSource, resize_photo
 from robustvit.masks.tokencut.cut import refine_mask
 from robustvit.models.classifier import Classifier
-from robustvit.models.weights import weights_hash
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,8 @@ class RelevanceMask(MaskSource):
 
     def __init__(self, model: Classifier, *, method: str = "gae", refine: bool = True) -> None:
         check_method(method, model)
-        self.model, self.method, self.refine = model, method, refine
-
-    @cached_property
-    def _weights(self) -> str:
-        return weights_hash(self.model)
-
-    def content(self, path: Path) -> str:
-        """The weights; see ``MaskSource``."""
-        return self._weights
+        self.network = self.model = model
+        self.method, self.refine = method, refine
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[_Job]:
         """Compute maps of whole photos, squashed to the input size; see ``MaskSource``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +16,9 @@ from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
 from robustvit.data.photo_names import PhotoNames
-from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
+from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_mask, threshold_agreement
 from robustvit.masks.sources.source import MaskSource
 from robustvit.models.libraries.library import readable_errors
-from robustvit.models.weights import weights_hash
 
 SAM = "facebook/sam2.1-hiera-small"
 
@@ -86,6 +84,7 @@ class Sam2(MaskSource):
     """
 
     name = "sam2"
+    network: Any
     kind: ClassVar[str] = "Sam2"  # of the classes in transformers
     release: ClassVar[str] = "4.56"  # of transformers that has them
     way_out: ClassVar[str] = "a folder with its files as --model"
@@ -108,13 +107,9 @@ class Sam2(MaskSource):
         self._by_photo = {places[place]: self.prompts[name] for name, place in matches.found.items()}
         return [*(f"prompts of {name}: {reason}" for name, reason in matches.lost.items()), *matches.notes]
 
-    @cached_property
-    def _weights(self) -> str:
-        return weights_hash(self.network)
-
     def content(self, path: Path) -> str:
         """The weights and the prompts; see ``MaskSource``."""
-        return f"{self._weights} {self._by_photo.get(path)}"
+        return f"{super().content(path)} {self._by_photo.get(path)}"
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
         """Predict masks with SAM's scores; see ``MaskSource``."""
@@ -173,7 +168,7 @@ class Sam3Tracker(Sam2):
 
 def agreement_of(soft: np.ndarray, score: float) -> float:
     """Return how sure SAM is of a soft mask: the agreement of two thresholds, at most its own estimate of the IoU."""
-    return min(overlap(soft > 0.3, soft > 0.7), min(1.0, max(0.0, score)))
+    return min(threshold_agreement(soft), max(0.0, score))
 
 
 def load_sam(model: str, prompts: dict[str, Prompts], *, device: torch.device | str = "cpu") -> Sam2:

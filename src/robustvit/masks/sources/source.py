@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from robustvit.masks.confidence import FoundMask, measure_mask, overlap, rate_mask
+from robustvit.masks.confidence import FoundMask, measure_mask, rate_mask, threshold_agreement
+from robustvit.models.weights import weights_hash
 
 
 class MaskSource:
@@ -20,9 +22,11 @@ class MaskSource:
 
     Attributes:
         name: on the command line.
+        network: the model that masks depend on; None if its weights are not known here.
     """
 
     name = ""
+    network: nn.Module | None = None
 
     def match_photos(self, places: Mapping[str, Path], folder: Path) -> list[str]:
         """Match what was given for single photos with the photos in a folder, by their paths in it.
@@ -32,9 +36,13 @@ class MaskSource:
         """
         return []
 
+    @cached_property
+    def _weights(self) -> str:
+        return "" if self.network is None else weights_hash(self.network)
+
     def content(self, path: Path) -> str:
         """Return a text that changes with what the mask of a photo depends on beside the photo and the options."""
-        return ""
+        return self._weights
 
     def origin(self, path: Path) -> dict[str, str]:
         """Return what the manifest records of how the mask of a photo was made, some of ``MASK_ORIGIN``."""
@@ -51,17 +59,14 @@ class MaskSource:
 
 
 def rate_soft_mask(soft: np.ndarray) -> FoundMask:
-    """A soft mask ``(H, W)`` in [0, 1] with a verdict; it is sure of itself where 0.3 and 0.7 as thresholds agree."""
-    mask = soft > 0.5
-    return rate_mask(
-        soft.astype(np.float32), measure_mask(mask, agreement=overlap(soft > 0.3, soft > 0.7), objects=1.0)
-    )
+    """Rate a soft mask ``(H, W)`` in [0, 1], which is sure of itself where thresholds of 0.3 and 0.7 agree."""
+    measures = measure_mask(soft > 0.5, agreement=threshold_agreement(soft), objects=1.0)
+    return rate_mask(soft.astype(np.float32), measures)
 
 
 def resize_photo(photo: Image.Image, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
     """Squash a whole photo to a size; return ``(3, height, width)`` in [0, 1]."""
     if interpolation == "lanczos":  # torchvision has it for Pillow images only
-        own = photo.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-        return TF.pil_to_tensor(own).float() / 255
+        return TF.pil_to_tensor(photo.resize((size[1], size[0]), Image.Resampling.LANCZOS)).float() / 255
     resized = TF.resize(TF.pil_to_tensor(photo), list(size), InterpolationMode(interpolation), antialias=True)
     return resized.float() / 255

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.source import MaskSource, resize_photo
 from robustvit.masks.tokencut.cut import CutJob, CutSettings, cut_objects
 from robustvit.models.classifier import Classifier
-from robustvit.models.weights import weights_hash
 
 # The cut needs matrices of patches by patches: 2 GB at this many (a photo of 5 megapixels at patches of 16).
 _MOST_PATCHES = 20_000
@@ -56,7 +54,8 @@ class TokenCut(MaskSource):
         layout = check_features(model, feature, block)
         if size is not None and size < 2 * max(layout.patch_size):
             raise UserError(f"expected --size of at least two patches of {layout.patch_size} pixels, got {size}")
-        self.model, self.size, self.patch = model, size, layout.patch_size
+        self.network = self.model = model
+        self.size, self.patch = size, layout.patch_size
         self.options: dict[str, Any] = {"feature": feature, "block": block, "centre": centre}
         self.settings = settings or CutSettings()
         self.any_size = bool(getattr(model.network, "dynamic_img_size", False))
@@ -73,14 +72,6 @@ class TokenCut(MaskSource):
             size=options.size,
             settings=CutSettings(threshold, options.side, options.objects, options.refine, options.protocol),
         )
-
-    @cached_property
-    def _weights(self) -> str:
-        return weights_hash(self.model)
-
-    def content(self, path: Path) -> str:
-        """The weights; see ``MaskSource``."""
-        return self._weights
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[CutJob]:
         """Features, for photos of one size at a time; see ``MaskSource``."""

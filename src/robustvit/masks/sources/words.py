@@ -1,43 +1,32 @@
-"""Masks from words: what all sources that take a prompt share, and concept masks."""
+"""Masks from words: what all sources that take a prompt share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from robustvit.common.errors import UserError
-from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
+from robustvit.common.extras import import_extra
+from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_mask, threshold_agreement
 from robustvit.masks.phrases import Phrase
+from robustvit.masks.sources.heat import Heat, concept_mask, enlarge_heat
 from robustvit.masks.sources.source import MaskSource
 from robustvit.masks.tokencut.cut import refine_mask
-from robustvit.models.weights import weights_hash
+from robustvit.models.libraries.library import readable_errors
+from robustvit.models.libraries.transformers import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _ARTICLE = re.compile(r"(an?|the)\s", re.I)
-
-
-@dataclass(frozen=True)
-class Heat:
-    """Where the words of a prompt are in a photo.
-
-    Attributes:
-        values: float32 ``(h, w)`` in [0, 1], of the whole photo at any resolution.
-        score: how certain the best find is, in [0, 1].
-        objects: number of objects found.
-    """
-
-    values: np.ndarray
-    score: float
-    objects: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,24 +70,58 @@ class WordJob:
 
 
 class WordSource(MaskSource):
-    """A source that finds what words say; a subclass has the model and ``search``.
+    """A source that finds the objects that words name; a subclass has the model and ``segment`` or ``search``.
+
+    Args:
+        settings: see ``WordSettings``.
+        device: to run on.
 
     Attributes:
         template: put around a phrase unless the settings name another.
-        network: the model, for the digest of its weights.
+        classes: of transformers, for the network and its processor.
+        types: what ``model_type`` in the network's ``config.json`` may be.
+        way_out: what to do if the model cannot be loaded.
         level: heat above which a pixel belongs to the object; None for the threshold.
     """
 
     template = "{}"
+    classes = ("", "")
+    types: tuple[str, ...] = ()
+    way_out = "a folder with its files as --model"
     network: PreTrainedModel
     level: float | None = 0.5
 
-    def __init__(self, settings: WordSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: WordSettings, *, device: torch.device | str = "cpu") -> None:
+        self.settings, self.device = settings, device
+        library = import_extra("transformers", "transformers")
+        network, processor = self.classes
+        if not hasattr(library, network):
+            way = "pip install --upgrade transformers, or choose another --method"
+            raise UserError(f"{self.name} needs a newer transformers: {way}")
+        name = settings.model.removeprefix("transformers:")
+        if _is_path(name) and not Path(name).is_dir():
+            raise UserError(
+                f"expected OWNER/NAME of a model on the hub or a folder with its files, found no folder {name}"
+            )
+        with readable_errors(f"transformers:{name}", self.way_out), quiet():
+            self.network = _load_network(getattr(library, network), name, self.types).to(device)
+            self.processor = getattr(library, processor).from_pretrained(name)
 
     def search(self, photos: Sequence[Image.Image], texts: Sequence[str]) -> list[Heat]:
         """Return the heat of each text in the photo of the same index."""
+        return [self.segment(photo, text) for photo, text in zip(photos, texts, strict=True)]
+
+    def segment(self, photo: Image.Image, text: str) -> Heat:
+        """Return the heat of a text in a photo."""
         raise NotImplementedError
+
+    def expect_short(self, inputs: Mapping[str, Tensor], texts: Sequence[str]) -> None:
+        """Refuse texts that are longer than the model reads, in tokens."""
+        config, length = self.network.config, inputs["input_ids"].shape[1]
+        most = getattr(config, "max_text_len", None) or config.text_config.max_position_embeddings
+        if length > most:
+            longest = max(texts, key=len)
+            raise UserError(f"expected a prompt of at most {most} tokens, got {length}: shorten {longest:.60}")
 
     def text(self, phrase: Phrase) -> str:
         """Return what the model reads: the phrase in the template, with one article at most."""
@@ -111,13 +134,9 @@ class WordSource(MaskSource):
         """Return the texts for a photo, with their weights."""
         return [str(Phrase(self.text(phrase), phrase.weight)) for phrase in self.settings.phrases.get(path, ())]
 
-    @cached_property
-    def _weights(self) -> str:
-        return weights_hash(self.network)
-
     def content(self, path: Path) -> str:
         """The weights and the texts; see ``MaskSource``."""
-        return f"{self._weights} {self.texts(path)}"
+        return f"{super().content(path)} {self.texts(path)}"
 
     def origin(self, path: Path) -> dict[str, str]:
         """Texts, model and threshold; see ``MaskSource``."""
@@ -163,7 +182,7 @@ def _rate(job: WordJob, heats: list[np.ndarray], score: float) -> FoundMask:
     union = np.max(heats, axis=0)
     level = job.threshold if job.level is None else job.level
     mask = union > level
-    sure = agree(union, level)
+    sure = threshold_agreement(union, level)
     weights = [phrase.weight for phrase in job.phrases if phrase.weight is not None]
     if job.refine and job.level is None and mask.any() and not weights:  # masks of objects are sharp already
         mask, _ = refine_mask(mask, job.photo)
@@ -172,43 +191,26 @@ def _rate(job: WordJob, heats: list[np.ndarray], score: float) -> FoundMask:
     return rate_mask(concept_mask(heats, weights) if weights else mask.astype(np.float32), measures)
 
 
-def enlarge_heat(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize heat ``(h, w)`` to ``(H, W)``, bilinear."""
-    if values.shape == size:
-        return values.astype(np.float32)
-    image = Image.fromarray(values.astype(np.float32))
-    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") != 1
 
 
-def agree(soft: np.ndarray, level: float) -> float:
-    """Return the IoU of a soft mask above a lower and a higher level: 0.3 and 0.7 for a level of 0.5."""
-    return overlap(soft > 0.6 * level, soft > level + 0.4 * (1 - level))
-
-
-def concept_mask(heats: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Return a soft mask of weighted phrases.
-
-    With heat ``h_i`` of phrase i at pixel p and its weight ``w_i``::
-
-        c(p) = sum_i w_i h_i(p) / sum_i w_i
-        mask(p) = (c(p) - min c) / (max c - min c)
-
-    where minimum and maximum are over the pixels of the photo; where c is the same everywhere, the mask is c.
+def _load_network(kind: type[PreTrainedModel], name: str, types: Collection[str]) -> PreTrainedModel:
+    """Load a network; refuse another kind of model, and weights that lack a part of it, which would stay random.
 
     Args:
-        heats: ``(H, W)`` in [0, 1] each.
-        weights: one for each, above 0.
-
-    Returns:
-        float32 ``(H, W)`` in [0, 1].
+        kind: class of transformers.
+        name: on the hub, or a folder.
+        types: what ``model_type`` in its ``config.json`` may be.
     """
-    mean = np.average(np.stack(heats).astype(np.float64), axis=0, weights=weights)
-    low, high = mean.min(), mean.max()
-    return ((mean - low) / (high - low) if high > low else mean).astype(np.float32)
-
-
-def check_length(length: int, most: int, texts: Sequence[str]) -> None:
-    """Refuse texts that are longer than a model reads, in tokens."""
-    if length > most:
-        longest = max(texts, key=len)
-        raise UserError(f"expected a prompt of at most {most} tokens, got {length}: shorten {longest:.60}")
+    found = import_extra("transformers", "transformers").AutoConfig.from_pretrained(name).model_type
+    if found not in types:
+        raise UserError(f"expected a model of type {' or '.join(types)} for this --method, {name} is {found}")
+    network, report = kind.from_pretrained(name, output_loading_info=True)
+    own = dict(network.named_parameters())
+    lacking = sorted(one for one in report["missing_keys"] if one in own)
+    lacking += sorted(str(one[0]) for one in report["mismatched_keys"])
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise UserError(f"the weights of {name} are not whole, they lack {lacking[0]}{more}: download them again")
+    return network.eval()

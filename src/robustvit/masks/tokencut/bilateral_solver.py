@@ -12,6 +12,7 @@ from robustvit.common.errors import UserError
 # BT.601: weights of R, G and B, and an offset.
 _YUV = ((0.299, 0.587, 0.114, 0), (-0.168736, -0.331264, 0.5, 128), (0.5, -0.418688, -0.081312, 128))
 _BISTOCHASTIC_STEPS = 10
+_OWN = 2.0 * 5  # weight of a cell in its blur: 2 along each of 5 axes
 _LEAST_DIAGONAL = 1e-5
 
 
@@ -50,6 +51,17 @@ class _Grid:
     def splat(self, values: np.ndarray) -> np.ndarray:
         """Sum of the pixels in each cell."""
         return np.bincount(self.cell, weights=values, minlength=len(self.count))
+
+    def blur(self, x: np.ndarray) -> np.ndarray:
+        """Sum of each cell, weighted, and its neighbours."""
+        return _OWN * x + self.neighbours @ x
+
+    def bistochastic_scale(self) -> np.ndarray:
+        """Factors of the cells that make the sums of the blur those of the pixels."""
+        scale = np.ones(len(self.count))
+        for _ in range(_BISTOCHASTIC_STEPS):
+            scale = np.sqrt(scale * self.count / self.blur(scale))
+        return scale
 
 
 def _channel(image: np.ndarray, red: float, green: float, blue: float, zero: float) -> np.ndarray:
@@ -115,21 +127,14 @@ def bilateral_solver(
     if image.shape[:2] != target.shape or image.ndim != 3 or image.shape[2] != 3:
         raise UserError(f"expected an RGB image (H, W, 3) and a target (H, W), got {image.shape} and {target.shape}")
     grid = _Grid(image, spatial, luma, chroma)
-    own = 2.0 * 5
-
-    def blur(x: np.ndarray) -> np.ndarray:
-        return own * x + grid.neighbours @ x
-
-    scale = np.ones(len(grid.count))
-    for _ in range(_BISTOCHASTIC_STEPS):
-        scale = np.sqrt(scale * grid.count / blur(scale))
-    mass = scale * blur(scale)
+    scale = grid.bistochastic_scale()
+    mass = scale * grid.blur(scale)
     weight = confidence * grid.count
     wanted = confidence * grid.splat(target.ravel().astype(float))
-    diagonal = smoothness * (mass - own * scale**2) + weight
+    diagonal = smoothness * (mass - _OWN * scale**2) + weight
 
     def multiply(x: np.ndarray) -> np.ndarray:
-        return smoothness * (mass * x - scale * blur(scale * x)) + weight * x
+        return smoothness * (mass * x - scale * grid.blur(scale * x)) + weight * x
 
     system = LinearOperator((len(scale), len(scale)), matvec=multiply, dtype=float)
     precondition = diags_array(1 / np.maximum(diagonal, _LEAST_DIAGONAL))

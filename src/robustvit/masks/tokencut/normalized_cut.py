@@ -95,10 +95,8 @@ def normalized_cut(
     seed = _extreme(np.abs(vector))
     if not part[seed]:
         part, other = other, part
-    turned = side == "corners" and _corners(part, grid) >= 3 and _corners(other, grid) <= 1
-    if turned:
-        part = other
-        seed = _extreme(np.where(part, np.abs(vector), 0))
+    if turned := side == "corners" and _corners(part, grid) >= 3 and _corners(other, grid) <= 1:
+        part, seed = other, _extreme(np.where(other, np.abs(vector), 0))
     labels, _ = ndimage.label(part.reshape(grid))
     mask = labels == labels.flat[seed]
     return Cut(
