@@ -54,8 +54,8 @@ def expect_mask_folder(path: str | Path) -> dict[str, Any] | None:
     return old if check_own_folder(path, old is not None, command="masks", ignore=LOCKS) else None
 
 
-class MaskedPhotos(NamedTuple):
-    """The photos that masks were made for.
+class MaskingRun(NamedTuple):
+    """A run that made masks for photos.
 
     Attributes:
         folder: of the masks.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from robustvit.masks.annotations.annotated import AnnotatedPhoto, Annotations
     from robustvit.masks.annotations.box_reading import BoxReading
-    from robustvit.masks.folder import MaskedPhotos, MaskFolder
+    from robustvit.masks.folder import MaskFolder, MaskingRun
 
 
 def _list_categories(categories: Categories | None) -> list[str]:
@@ -53,14 +53,14 @@ def read_boxes(
 
 def import_annotated(
     source: str, out: str, options: AnnotationOptions, boxes: BoxReading, held: ExitStack
-) -> MaskedPhotos:
+) -> MaskingRun:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
     from robustvit.masks.annotations import read_annotations, resolve_format
     from robustvit.masks.annotations.class_folders import class_folders
     from robustvit.masks.annotations.to_masks import MaskImport, check_categories
-    from robustvit.masks.folder import MaskedPhotos
+    from robustvit.masks.folder import MaskingRun
 
     categories = _list_categories(options.categories)
     form = resolve_format(str(options.from_), source)
@@ -85,7 +85,7 @@ def import_annotated(
     accelerator.wait_for_everyone()
     left_out = len(folder.missing(found.photos))
     notes = tuple(boxes.summary())
-    return MaskedPhotos(folder, [*found.problems, *lines], left_out, len(todo), found.root, notes)
+    return MaskingRun(folder, [*found.problems, *lines], left_out, len(todo), found.root, notes)
 
 
 def _open_folder(out: str, form: str, options: AnnotationOptions, boxes: BoxReading, rank: int) -> MaskFolder:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from robustvit.data.placed_photos import PlacedPhoto
-    from robustvit.masks.folder import MaskedPhotos, MaskFolder
+    from robustvit.masks.folder import MaskFolder, MaskingRun
     from robustvit.masks.sources import MaskSource
 
 
@@ -29,13 +29,13 @@ def find_masks(
     reading: tuple[PixelOptions, ColumnOptions],
     running: RunningOptions,
     held: ExitStack,
-) -> MaskedPhotos:
+) -> MaskingRun:
     """Make masks with a model; each process takes its share of the photos."""
     from robustvit.common.devices import make_accelerator
     from robustvit.data.no_object import check_no_object, is_named, split_names
     from robustvit.data.tables.source import places_in
     from robustvit.masks.choose_cut import choose_cut
-    from robustvit.masks.folder import MaskedPhotos, MaskFolder
+    from robustvit.masks.folder import MaskFolder, MaskingRun
     from robustvit.masks.sources import make_source
 
     photos, problems, root, pixels = _list_photos(source, out, reading)
@@ -60,7 +60,7 @@ def find_masks(
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
     problems += _make_share(todo, named, maker, folder, accelerator, running)
-    return MaskedPhotos(folder, problems, len(folder.missing(photos)) + clashing, len(todo), root)
+    return MaskingRun(folder, problems, len(folder.missing(photos)) + clashing, len(todo), root)
 
 
 def _list_photos(

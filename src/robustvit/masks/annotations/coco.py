@@ -15,7 +15,7 @@ from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.coco_images import CocoImage, find_images, name_image
 from robustvit.masks.annotations.files import load_json
 from robustvit.masks.annotations.kept_verdicts import doubt_of
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.outlines import draw_segmentation
@@ -34,7 +34,7 @@ def read_coco(source: Path, images: Path | None, orientation: Orientation | None
     folder as Roboflow writes it, the files ``_annotations.coco.json`` of all parts are read, each with the photos
     beside it; of another, the only JSON file, with the photos in its folder ``images``.
     """
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     if not source.is_dir():
         return listing.finish(images, _read_file(source, PhotoFolder(images), listing))
     files = list(files_below(source, {".json"}).values())
@@ -52,7 +52,7 @@ def read_coco(source: Path, images: Path | None, orientation: Orientation | None
     return listing.finish(images or source, known)
 
 
-def _read_file(source: Path, folder: PhotoFolder, listing: Listing) -> list[str]:
+def _read_file(source: Path, folder: PhotoFolder, listing: PhotoListing) -> list[str]:
     """Add the photos of a file; return the names of its categories."""
     content = _load(source)
     names = _categories(content["categories"], listing.problems)

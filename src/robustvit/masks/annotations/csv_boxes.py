@@ -15,7 +15,7 @@ from robustvit.data.folder_files import files_below
 from robustvit.data.tables.columns import IMAGE_COLUMNS, find_column
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.csv_rows import listed_rows, read_list
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.photo_folder import PhotoFolder
@@ -91,7 +91,7 @@ def read_csv_boxes(source: Path, images: Path | None, orientation: Orientation |
     object, unless their class has boxes elsewhere. Photos are looked up in ``images``, else beside the file; of a
     folder as Roboflow writes it, all parts are read.
     """
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     paths = [source]
     if source.is_dir():
         paths = [path for path in files_below(source, {".csv"}).values() if path.name == OF_PART] or paths
@@ -137,7 +137,7 @@ def is_csv_boxes(columns: list[str]) -> bool:
     return find_column(columns, _IMAGES) is not None and find_form(columns) is not None
 
 
-def _read_rows(source: Path, listing: Listing) -> tuple[dict[str, _Rows], _Form]:
+def _read_rows(source: Path, listing: PhotoListing) -> tuple[dict[str, _Rows], _Form]:
     """Return the rows of each photo, by its name, and where they have their boxes."""
     table = read_list(source, "boxes")
     image, form = find_column(table.columns, _IMAGES), find_form(table.columns)

@@ -15,7 +15,7 @@ from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.files import read_xml
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, outline_points
@@ -40,7 +40,7 @@ def read_cvat(source: Path, images: Path | None, orientation: Orientation | None
             f"expected CVAT for images in {path}, found tracks of a video: export it as CVAT for images 1.1"
         )
     folder = PhotoFolder.find(images, path.parent / "images", path.parent)
-    listing = Listing(path, orientation)
+    listing = PhotoListing(path, orientation)
     listing.match({_where(image): _photo(image, listing.no_areas) for image in root.iterfind("image")}, folder)
     return listing.finish(folder.folder, _categories(root))
 

@@ -13,7 +13,7 @@ from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.files import read_json_files
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
@@ -31,7 +31,7 @@ def read_datumaro(source: Path, images: Path | None, orientation: Orientation | 
     inner = source / "annotations" if (source / "annotations").is_dir() else source
     root = inner if inner.is_dir() else inner.parent
     root = root.parent if root.name == "annotations" else root
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     marked: dict[str, MarkedPhoto] = {}
     names: list[str] = []
     folder = PhotoFolder.find(images, root / "images", root)

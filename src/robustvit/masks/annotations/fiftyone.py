@@ -15,7 +15,7 @@ from robustvit.common.wording import shown
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.fiftyone_labels import Names, areas_of, is_area
 from robustvit.masks.annotations.files import load_json
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.photo_folder import PhotoFolder
@@ -34,7 +34,7 @@ def read_fiftyone(
     path = find_fiftyone_file(source) if source.is_dir() else source
     content = load_json(path)
     folder = PhotoFolder.find(images, path.parent / "data", path.parent)
-    listing = Listing(path, orientation)
+    listing = PhotoListing(path, orientation)
     marked: dict[str, MarkedPhoto] = {}
     for where, sample, labels, names in _samples(content, path, which):
         with listing.leaving_out(where):

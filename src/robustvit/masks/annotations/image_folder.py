@@ -23,7 +23,7 @@ from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COL
 from robustvit.data.tables.parquet import open_parquet, parquet_rows
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.files import find_named
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.orientation import upright_size
@@ -48,7 +48,7 @@ def read_image_folder(source: Path, images: Path | None, orientation: Orientatio
     """
     paths = find_metadata(source)
     root = images or (source if source.is_dir() else source.parent)
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     marked: dict[str, MarkedPhoto] = {}
     masks: set[Path] = set()
     for path in paths:

@@ -15,7 +15,7 @@ from robustvit.common.options import Orientation
 from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.csv_rows import listed_rows, read_list
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame
@@ -52,7 +52,7 @@ def read_kaggle(
     table = read_list(source, "run lengths")
     rows = _group(table, source)
     folder = PhotoFolder.find(images, source.parent)
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     names = listing.match({name: _photo(name, one, by_rows) for name, one in rows.items()}, folder)
     found = listing.finish(folder.folder)
     sample = {photo.image: photo.view.size for photo in found.photos[:: -(-len(found.photos) // _LOOKED_AT) or 1]}

@@ -25,7 +25,7 @@ from robustvit.masks.annotations.label_studio_tasks import (
     read_results,
     read_tasks,
 )
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame
@@ -52,7 +52,7 @@ def read_label_studio(
     if not isinstance(content, list) or not is_label_studio(content):
         raise UserError(f"expected a JSON export of Label Studio in {source}, found something else: check the format")
     folder = PhotoFolder(images)
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     marked: dict[str, MarkedPhoto] = {}
     tasks = read_tasks(content, listing.problems)
     for where, task in tasks.items():

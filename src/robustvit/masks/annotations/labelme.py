@@ -16,7 +16,7 @@ from robustvit.common.wording import shown
 from robustvit.data.file_finder import FileFinder
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.files import read_json_files
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame, as_rectangle, outline_points
@@ -35,7 +35,7 @@ def read_labelme(source: Path, images: Path | None, orientation: Orientation | N
     ``source`` is a JSON file or a folder of them. A photo is looked up beside its file first, then in ``images``.
     Shapes with the same label and group are one object. Pixels embedded in a file are not used.
     """
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     files = dict(read_json_files(source, "LabelMe", "a list of shapes", is_labelme, listing.problems))
     found = _find_photos(source, files, images, listing.problems)
     listing.add({path: _photo(path, files[path], listing) for path in found}, found)
@@ -92,7 +92,7 @@ def _drop_shared(found: dict[Path, Path], problems: list[str]) -> dict[Path, Pat
     return {path: image for path, image in found.items() if len(owners[os.path.realpath(image)]) == 1}
 
 
-def _photo(path: Path, content: dict, listing: Listing) -> MarkedPhoto:
+def _photo(path: Path, content: dict, listing: PhotoListing) -> MarkedPhoto:
     areas = []
     for number, shape in enumerate(content["shapes"]):
         with listing.leaving_out(f"{path}: shape {number}"):

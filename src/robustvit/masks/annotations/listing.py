@@ -24,7 +24,7 @@ from robustvit.masks.annotations.values import whole_number
 
 
 @dataclass
-class Listing:
+class PhotoListing:
     """The photos of annotations, as a reader collects them.
 
     Attributes:

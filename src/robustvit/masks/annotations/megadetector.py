@@ -13,7 +13,7 @@ from robustvit.common.options import BoxUnits, Orientation
 from robustvit.common.wording import shown
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.files import load_json
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.other_formats import name_format
@@ -54,7 +54,7 @@ def read_megadetector(source: Path, images: Path | None, orientation: Orientatio
     """
     results = _load(source)
     folder = PhotoFolder(images)
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     if results.species:
         line = "species are not used: photos have the detector's categories as classes"
         listing.problems.append(f"{source}: {line}")

@@ -12,7 +12,7 @@ from robustvit.common.options import Orientation
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.coco_images import entry_name
 from robustvit.masks.annotations.files import read_json_files
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
@@ -28,7 +28,7 @@ def read_sa1b(source: Path, images: Path | None, orientation: Orientation | None
     areas have no classes and may be parts or background: all of a photo are taken together, and the mask is doubtful if
     there are several.
     """
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     marked: dict[Path, MarkedPhoto] = {}
     for path, content in read_json_files(source, "SA-1B", "an image and annotations", is_sa1b, listing.problems):
         image, entries = content["image"], content["annotations"]

@@ -13,7 +13,7 @@ from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.files import read_json_files
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
 from robustvit.masks.annotations.outlines import Frame, cut_to, outline_points
@@ -31,7 +31,7 @@ def read_supervisely(source: Path, images: Path | None, orientation: Orientation
     ``source`` is the folder of the project, of a data set, or of its JSON files, or one of these. Photos are looked up
     in ``images``, else in the folder ``img`` beside ``ann``.
     """
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     marked: dict[Path, MarkedPhoto] = {}
     root = source if source.is_dir() else source.parent
     wanted = "size and objects"
@@ -47,7 +47,7 @@ def is_supervisely(content: object) -> bool:
     return isinstance(content, dict) and isinstance(content.get("objects"), list) and "size" in content
 
 
-def _photo(content: dict, path: Path, name: str, listing: Listing) -> MarkedPhoto:
+def _photo(content: dict, path: Path, name: str, listing: PhotoListing) -> MarkedPhoto:
     areas = []
     for number, entry in enumerate(content["objects"]):
         kind = entry.get("geometryType") if isinstance(entry, dict) else None

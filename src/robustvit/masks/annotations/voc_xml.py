@@ -13,7 +13,7 @@ from robustvit.data.folder_files import files_below
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.files import read_files, read_xml
 from robustvit.masks.annotations.image_masks import LOSSLESS, read_class_masks
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, Outline, outline_points
@@ -42,7 +42,7 @@ def read_voc_xml(source: Path, images: Path | None, orientation: Orientation | N
     it names; photos are looked up in ``images``, else in the folder ``JPEGImages`` beside ``source``, else in
     ``source``. Pixels count from 1. A file without an object means that there is none.
     """
-    listing = Listing(source, orientation)
+    listing = PhotoListing(source, orientation)
     files: dict[Path, Element] = {}
     for path, root in read_files(source, "VOC's", ".xml", read_xml, listing.problems):
         if root.tag == "annotation":

@@ -12,7 +12,7 @@ import numpy as np
 from robustvit.common.options import Orientation
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.category_names import YoloNames, read_class_names
-from robustvit.masks.annotations.listing import Listing
+from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, Outline, as_rectangle, outline_points
@@ -43,7 +43,7 @@ def read_yolo(source: Path, images: Path | None, orientation: Orientation | None
     boxes, are outlines of four points.
     """
     root = yolo_root(source)
-    listing = Listing(root, orientation)
+    listing = PhotoListing(root, orientation)
     files = label_files(root, listing.problems)
     folder = PhotoFolder(images or photos_inside(root))
     names = read_class_names([source, root / "labels", root, root.parent], listing.problems)
