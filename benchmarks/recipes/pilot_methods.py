@@ -20,12 +20,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from robustvit import Classifier
 from robustvit.data.swaps import bounding_box, paste
+from robustvit.guidance.background_swaps import SwapRelevance, on_other_backgrounds
 from robustvit.guidance.energy import EnergyGuidance
 from robustvit.guidance.method import GuidedLoss
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.guidance.robustvit import RobustViT
-from robustvit.guidance.swap_augmentation import on_other_backgrounds
-from robustvit.guidance.swap_relevance import SwapRelevance
 from robustvit.models.load import load_model
 
 SHARPNESS = 0.05  # of SAM: the radius of Foret et al. 2021

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, guided_loss, relevance
+from robustvit.guidance.background_swaps import on_other_backgrounds
 from robustvit.guidance.negatives import other_classes, unevenness
 from robustvit.guidance.registry import GUIDANCE, make_guidance
-from robustvit.guidance.swap_augmentation import on_other_backgrounds
 
 MAPS = ("robustvit", "swap-relevance", "energy")
 

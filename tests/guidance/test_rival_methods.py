@@ -18,12 +18,12 @@ from plain.relevance_maps import plain_forward
 from robustvit import Classifier, UserError, guided_loss
 from robustvit.data.swaps import paste, tiled_background
 from robustvit.explanation.attention.interception import Interception
+from robustvit.guidance.background_swaps import SwapAugmentation, on_other_backgrounds
 from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import LastLayer
-from robustvit.guidance.losses import gradmask_loss, right_reasons_loss
+from robustvit.guidance.losses import background_loss, right_reasons_loss
 from robustvit.guidance.registry import GUIDANCE, chosen_options, guidance_options, method_options
-from robustvit.guidance.swap_augmentation import SwapAugmentation, on_other_backgrounds
 from robustvit.models.classifier import Preprocessing, logits_of
 from robustvit.models.parameters import head_layers, trainable
 
@@ -77,7 +77,7 @@ def test_terms_equal_pixel_loops(name):
     generator = torch.Generator().manual_seed(0)
     gradients = torch.randn(2, 3, 6, 5, dtype=torch.float64, generator=generator)
     masks = torch.rand(2, 1, 6, 5, dtype=torch.float64, generator=generator)
-    term = gradmask_loss if name == "gradmask" else right_reasons_loss
+    term = background_loss if name == "gradmask" else right_reasons_loss
     assert float(term(gradients, masks)) == pytest.approx(plain_penalties(name, gradients, masks), abs=1e-12)
     assert torch.equal(term(gradients, masks), term(gradients, masks[:, 0]))
     assert term(gradients, torch.ones_like(masks)) == 0

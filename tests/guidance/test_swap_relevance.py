@@ -7,8 +7,7 @@ import torch
 
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, guided_loss
-from robustvit.guidance.swap_augmentation import on_other_backgrounds
-from robustvit.guidance.swap_relevance import SwapRelevance
+from robustvit.guidance.background_swaps import SwapRelevance, on_other_backgrounds
 
 
 def batch_of(count=4):

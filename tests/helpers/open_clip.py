@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers.small_models import SIZE
-from robustvit.models.zero_shot import ZeroShot
+from robustvit.models.libraries.open_clip import ZeroShot
 
 
 def from_open_clip():

@@ -19,7 +19,7 @@ from robustvit.models.options import ShownModels
 from robustvit.models.save import save_model
 from robustvit.webapp.shown_models import load_shown
 
-WAY = "it is not there any more: put it back (relative names count from the folder that finetune was called in)"
+WAY = "which is no longer there: put it back (relative names count from the folder that finetune was called in)"
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from benchmarks.recipes.pilots import mean_of
 from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, guided_loss
 from robustvit.data.swaps import paste
+from robustvit.guidance.background_swaps import SwapRelevance, on_other_backgrounds
 from robustvit.guidance.registry import GUIDANCE
-from robustvit.guidance.swap_augmentation import on_other_backgrounds
-from robustvit.guidance.swap_relevance import SwapRelevance
 from robustvit.models.save import save_model
 
 

@@ -46,11 +46,11 @@ class Explanation:
     def __str__(self) -> str:
         rows = [f"{self.photo}  ->  {self.picture}"]
         for which, classes in self.top.items():
-            rows.append(f"  {which}: " + ", ".join(f"{name} {_said(p, self.numbers)}" for name, p in classes))
+            rows.append(f"  {which}: " + ", ".join(f"{name} {_show_value(p, self.numbers)}" for name, p in classes))
         return "\n".join(rows)
 
 
-def _said(value: float, number: bool, digits: int = 1) -> str:
+def _show_value(value: float, number: bool, digits: int = 1) -> str:
     """Return a probability in percent, or the number of a regression."""
     return f"{value:.4g}" if number else f"{100 * value:.{digits}f} %"
 
@@ -113,56 +113,64 @@ def explain(
     """
     from robustvit.data.photo_scales import read_together
     from robustvit.data.pixels import Pixels
-    from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
 
     check_own_folder(out, own=True)
     given = ImageFiles(photos)
     if not given.files:
         raise UserError("expected at least one photo to explain: name image files")
-    photos = _photo_files(given.files, columns)
-    from robustvit.common.progress import warn
-    from robustvit.explanation.methods import check_method
+    files = _photo_files(given.files, columns)
     from robustvit.explanation.subsets.classes import class_index
     from robustvit.models.load import load_given
 
-    after = load_given(models, get_args(HeadKind))
-    pictures = read_together(photos, Pixels.of(pixels.or_else(after.pixels)))
-    before = _load_compared(models)
-    both = {"before": before, "after": after} if before is not None else {"model": after}
+    model = load_given(models, get_args(HeadKind))
+    pictures = read_together(files, Pixels.of(pixels.or_else(model.pixels)))
+    shown = _with_baseline(model, models, maps.relevance)
+    label = None if target is None else class_index(model, target)
+    trained = _find_trained(files, models)
     folder = Path(out)
-    for one in both.values():
-        check_method(maps.relevance, one)
-        _expect_classes(one, after.num_classes, models)
-    index = None if target is None else class_index(after, target)
-    seen = photos_behind(models.model, models.baseline, models.checkpoint).among([Path(photo) for photo in photos])
+    folder.mkdir(parents=True, exist_ok=True)
+    found = Explanations()
+    for index, (file, picture, name) in enumerate(zip(files, pictures, _picture_names(files, folder), strict=True)):
+        one = _explain_one(Path(file), picture, shown, label, maps.relevance, folder / name)
+        found.append(replace(one, photo=given.name_of(one.photo), trained=index in trained))
+    return found
+
+
+def _with_baseline(model: Classifier, models: ComparedModels, method: str) -> dict[str, Classifier]:
+    """Return the models to explain by title, after checking that the relevance method supports them."""
+    from robustvit.explanation.methods import check_method
+
+    before = _load_compared(models)
+    shown = {"model": model} if before is None else {"before": before, "after": model}
+    for one in shown.values():
+        check_method(method, one)
+        if one.num_classes != model.num_classes:
+            raise UserError(
+                f"expected a baseline of {model.num_classes} classes, {models.baseline} has {one.num_classes}"
+            )
+    return shown
+
+
+def _find_trained(files: list[str], models: ComparedModels) -> frozenset[int]:
+    """Return the indices of photos that a model was trained on, with a warning."""
+    from robustvit.common.progress import warn
+    from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
+
+    seen = photos_behind(models.model, models.baseline, models.checkpoint).among([Path(file) for file in files])
     for note in seen.notes(SAYS_LITTLE):
         warn(note)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = _picture_names(photos, folder)
-    found = Explanations(
-        _explain_one(Path(photo), picture, both, index, maps.relevance, folder / name)
-        for photo, picture, name in zip(photos, pictures, names, strict=True)
-    )
-    return Explanations(
-        replace(one, photo=given.name_of(one.photo), trained=index in seen.copies.either)
-        for index, one in enumerate(found)
-    )
-
-
-def _expect_classes(classifier: Classifier, classes: int, models: ComparedModels) -> None:
-    if classifier.num_classes != classes:
-        raise UserError(f"expected a baseline of {classes} classes, {models.baseline} has {classifier.num_classes}")
+    return frozenset(seen.copies.either)
 
 
 def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
-    """Return files of photos, with those of folders, lists and sets in their place."""
+    """Return the files of photos; folders, lists and sets are replaced by the photos in them."""
     from robustvit.data.find_photos import find_photos
     from robustvit.data.photo import expect_photos
     from robustvit.data.read_photos import expect_image
     from robustvit.data.tables.source import is_list
 
     if columns != ColumnOptions() and not any(map(is_list, photos)):
-        raise UserError(f"columns belong to a list or a set, which {photos[0]} is not: leave --image-column out")
+        raise UserError(f"expected a list or a set for --image-column, {photos[0]} is neither: leave the option out")
     files = []
     for given in photos:
         if is_list(given) or Path(given).is_dir():
@@ -179,32 +187,29 @@ def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
 def _explain_one(
     photo: Path, picture: Image.Image, models: dict[str, Classifier], target: int | None, method: str, file: Path
 ) -> Explanation:
+    """Explain a photo by each model, and write the picture; the predicted class if there is no ``target``."""
     import torch
-    import torch.nn.functional as F
     from torch import Tensor
 
-    from robustvit.common.pictures import figure_of_rows, overlay
+    from robustvit.common.pictures import figure_of_rows
     from robustvit.data.datasets import enlarge_input, evaluation_transform
-    from robustvit.explanation.maps import relevance
+    from robustvit.explanation.maps import overlay_relevance
 
     tiles: list = []
     top: dict[str, list[tuple[str, float]]] = {}
     numbers = False
     for which, classifier in models.items():
-        image = evaluation_transform(classifier.preprocessing)(picture)[None].as_subclass(Tensor)
+        image = evaluation_transform(classifier.preprocessing)(picture).as_subclass(Tensor)
         with torch.no_grad():
-            probabilities = classifier.probabilities(classifier(image))[0]
+            probabilities = classifier.probabilities(classifier(image[None]))[0]
         best = probabilities.topk(min(5, classifier.num_classes))
         top[which] = [(classifier.name_of(int(i)), float(p)) for p, i in zip(*best, strict=True)]
         numbers = classifier.head_kind == "regression"
         explained = int(best.indices[0]) if target is None else target
         sharp = evaluation_transform(enlarge_input(classifier.preprocessing, _SIDE))(picture).as_subclass(Tensor)
         tiles = tiles or [(photo.name[:32], sharp.permute(1, 2, 0).numpy())]
-        title = f"{which}: {classifier.name_of(explained)} ({_said(float(probabilities[explained]), numbers, 0)})"
-        with torch.no_grad():
-            found = relevance(classifier, image, torch.tensor([explained]), method=method)[0]
-        heat = F.interpolate(found[None], size=sharp.shape[1:], mode="bilinear")[0]
-        tiles.append((title, overlay(sharp, heat)))
+        title = f"{which}: {classifier.name_of(explained)} ({_show_value(float(probabilities[explained]), numbers, 0)})"
+        tiles.append((title, overlay_relevance(classifier, image, sharp, explained, method)))
     figure_of_rows([tiles], file, dpi=_DPI, legend="relevance for the class above the picture")
     return Explanation(photo, top, file, numbers=numbers)
 

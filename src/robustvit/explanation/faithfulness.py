@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,33 @@ from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import expect_at_least
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import RunningOptions
+from robustvit.common.options import Fill
 from robustvit.common.photo_options import ColumnOptions, PixelOptions
 from robustvit.common.wording import list_names, pluralize
-from robustvit.explanation.options import DeletionOptions
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
     from robustvit.common.intervals import Interval
-    from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.photo import Photo
     from robustvit.explanation.randomisation import Sanity
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletionOptions:
+    """Deletion and insertion.
+
+    Attributes:
+        methods: methods to measure, separated by commas (gae,rollout; default all).
+        steps: number of equal shares in which pixels are removed.
+        fill: value of removed pixels: the photo's mean colour, or the blurred photo.
+        randomised: number of photos whose maps are compared with those of randomised weights, and between methods; a
+            map that does not change shows the photo, not the model. 0 leaves it out.
+    """
+
+    methods: str | None = None
+    steps: int = 20
+    fill: Fill = "mean"
+    randomised: int = 16
 
 
 @dataclass(frozen=True)
@@ -39,14 +54,6 @@ class MethodScore:
     insertion: Interval
     photos: list[tuple[float, float]] = field(repr=False)
 
-    @classmethod
-    def of(cls, photos: list[tuple[float, float]]) -> MethodScore:
-        """Return the score of the areas of each photo."""
-        from robustvit.common.intervals import mean_interval
-
-        deleted, inserted = zip(*photos, strict=True)
-        return cls(mean_interval(list(deleted)), mean_interval(list(inserted)), photos)
-
 
 @dataclass(frozen=True)
 class Faithfulness(Tabular):
@@ -57,7 +64,7 @@ class Faithfulness(Tabular):
         images: the folder.
         photos: the photos measured.
         scores: by method; ``random`` maps are the control.
-        unsupported: by method, why the model does not allow it.
+        unsupported: why the model does not support some methods, by method.
         notes: what a reader must know about the photos.
         sanity: how the maps change with the weights, and how methods agree; None if not measured.
     """
@@ -82,7 +89,7 @@ class Faithfulness(Tabular):
             f"  {'method':<16}{'deletion (lower is better)':<30}insertion (higher is better)",
         ]
         for name, score in self.scores.items():
-            lines.append(f"  {name:<16}{_cell(score.deletion):<30}{_cell(score.insertion)}")
+            lines.append(f"  {name:<16}{_show(score.deletion):<30}{_show(score.insertion)}")
         lines += [f"  {name:<16}not measured: {reason}" for name, reason in self.unsupported.items()]
         lines += [] if self.sanity is None else [str(self.sanity)]
         return "\n".join(lines)
@@ -125,44 +132,36 @@ def faithfulness(
         robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
     """
     settings = settings_of(faithfulness, given, deletion, pixels, columns, running, images=images, out=out)
-    from robustvit.data.find_photos import find_photos
+    from robustvit.common.output_paths import check_new_file
     from robustvit.data.photo import expect_photos
 
-    _check_options(out, deletion)
+    if out is not None:
+        check_new_file(out)
+    expect_at_least(1, steps=deletion.steps)
+    expect_at_least(0, randomised=deletion.randomised)
     expect_photos(images)
     from robustvit.common.devices import make_accelerator
-    from robustvit.common.progress import warn
     from robustvit.data.datasets import MaskedPhotos
-    from robustvit.data.pixels import Pixels
-    from robustvit.data.trained_photos import notes_on_photos
-    from robustvit.explanation.method_scores import NOISE_MAPS, check_sanity, measure_areas, unsupported_methods
+    from robustvit.explanation.method_scores import check_sanity, score_methods, unsupported_methods
     from robustvit.models.load import load_given
 
-    wanted = _wanted(deletion.methods)
+    wanted = _list_methods(deletion.methods)
     classifier = load_given(given).eval()
     unsupported = unsupported_methods(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
-    left_out: list[str] = []
-    read_as = Pixels.of(pixels.or_else(classifier.pixels))
-    listed = find_photos(images, labelled=False, pixels=read_as, columns=columns, notes=left_out)
-    photos = [one.image for one in listed]
-    notes = (*left_out, *notes_on_photos(photos, given.model, given.checkpoint))
-    for note in notes:
-        warn(note)
+    photos, notes = _find_photos(images, given, pixels.or_else(classifier.pixels), columns)
     classifier.to(make_accelerator(device=running.device).device)
-    data = MaskedPhotos(_bare(listed), classifier.preprocessing)
-    loader = _loader(data, running.batch_size, running.workers)
-    areas = measure_areas(classifier, loader, [*measured, NOISE_MAPS], deletion, running.seed)
-    scores = {name: MethodScore.of(found) for name, found in areas.items()}
+    data = MaskedPhotos(photos, classifier.preprocessing)
+    scores = score_methods(classifier, data, measured, deletion, running)
     sanity = check_sanity(classifier, data, measured, deletion.randomised, running.seed)
-    names = [str(photo) for photo in photos]
+    names = [str(photo.image) for photo in photos]
     found = Faithfulness(str(given.model), str(images), names, scores, unsupported, notes, sanity)
     if out is not None:
         _write_record(found, Path(out), settings)
     return found
 
 
-def _wanted(methods: str | None) -> list[str]:
+def _list_methods(methods: str | None) -> list[str]:
     from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
 
     names = list(RELEVANCE_METHODS) if methods is None else list_names(methods) or [methods]
@@ -171,30 +170,25 @@ def _wanted(methods: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _check_options(out: str | None, deletion: DeletionOptions) -> None:
-    from robustvit.common.output_paths import check_new_file
+def _find_photos(
+    images: str, given: GivenModel, pixels: PixelOptions, columns: ColumnOptions
+) -> tuple[list[Photo], tuple[str, ...]]:
+    """Return photos without their masks, which are not needed, and notes on them, which are also shown as warnings."""
+    from robustvit.common.progress import warn
+    from robustvit.data.find_photos import find_photos
+    from robustvit.data.pixels import Pixels
+    from robustvit.data.trained_photos import notes_on_photos
 
-    if out is not None:
-        check_new_file(out)
-    expect_at_least(1, steps=deletion.steps)
-    expect_at_least(0, randomised=deletion.randomised)
-
-
-def _bare(photos: list[Photo]) -> list[Photo]:
-    """Return photos without masks, which are not needed."""
-    from dataclasses import replace
-
-    return [replace(photo, mask=None) for photo in photos]
-
-
-def _loader(data: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:
-    from torch.utils.data import DataLoader
-
-    return DataLoader(data, batch_size=batch_size, num_workers=workers)
+    left_out: list[str] = []
+    photos = find_photos(images, labelled=False, pixels=Pixels.of(pixels), columns=columns, notes=left_out)
+    notes = (*left_out, *notes_on_photos([photo.image for photo in photos], given.model, given.checkpoint))
+    for note in notes:
+        warn(note)
+    return [replace(photo, mask=None) for photo in photos], notes
 
 
-def _cell(found: Interval) -> str:
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+def _show(area: Interval) -> str:
+    return f"{area.mean:.3f} [{area.low:.3f}, {area.high:.3f}]"
 
 
 def _write_record(found: Faithfulness, path: Path, settings: dict[str, Any]) -> None:

@@ -27,18 +27,15 @@ def check_features(model: nn.Module, feature: Feature, block: int | None = None)
 def patch_features(
     model: nn.Module, images: Tensor, *, feature: Feature = "keys", block: int | None = None, centre: bool = False
 ) -> Tensor:
-    """Return the features of every patch.
+    """Return the features of every patch, ``(B, rows, columns, C)`` in float32; a head is not needed.
 
     Args:
-        model: a ``Classifier`` or a bare network, of any supported family; a head is not needed.
+        model: a ``Classifier`` or a bare network, of any supported family.
         images: ``(B, 3, H, W)``, what ``model`` takes.
         feature: ``keys``, ``queries`` or ``values`` of the block's attention, heads side by side, or ``tokens``, the
             block's output.
         block: counted from 1 (default: the last).
         centre: subtract each image's mean over patches, which DINOv2-like backbones need.
-
-    Returns:
-        ``(B, rows, columns, C)`` in float32.
     """
     layout = check_features(model, feature, block)
     wanted = (len(layout.blocks) if block is None else block) - 1
@@ -56,12 +53,8 @@ def patch_features(
             caught.append(tokens)
 
     calls: list[None] = []
-    hook = layout.blocks[wanted].register_forward_hook(catch)
-    try:
-        with ready_for_interception(model), Interception(attend):
-            model(images)
-    finally:
-        hook.remove()
+    with layout.blocks[wanted].register_forward_hook(catch), ready_for_interception(model), Interception(attend):
+        model(images)
     tokens = caught[0]
     if tokens.shape[0] != len(images):  # torchvision and open_clip may run tokens first
         tokens = tokens.transpose(0, 1)

@@ -13,21 +13,17 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
-from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.attention.interception import gradients_for_maps, leave_inference
 from robustvit.explanation.methods import get_method
+from robustvit.explanation.methods.trace import classes_to_explain
 
 Images = str | Path | Image | np.ndarray | Sequence[Any]  # what people have; see ``given_images``
 
 
 def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
-    """Upsample a patch map bilinearly and stretch each image's values to [0, 1]; a constant map becomes zeros.
+    """Upsample a patch map ``(B, rows, columns)`` bilinearly to ``size``, and stretch each image's values to [0, 1].
 
-    Args:
-        grid_map: ``(B, rows, columns)``.
-        size: height and width of the images in pixels.
-
-    Returns:
-        ``(B, 1, height, width)`` in [0, 1].
+    A constant map becomes zeros. Returns ``(B, 1, height, width)``.
     """
     full = F.interpolate(grid_map[:, None], size=size, mode="bilinear", align_corners=False)
     low, high = full.amin(dim=(2, 3), keepdim=True), full.amax(dim=(2, 3), keepdim=True)
@@ -80,34 +76,23 @@ def relevance(
     method_function = get_method(method)
     differentiable = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     with gradients_for_maps(differentiable):
-        images = images.clone() if images.is_inference() else images
-        trace = method_function(model, images, second_order and differentiable)
-        grid_map = trace.explain(_classes(target, trace.logits), differentiable)
+        (entered,) = leave_inference(images)
+        trace = method_function(model, entered, second_order and differentiable)
+        grid_map = trace.explain(classes_to_explain(target, trace.logits), differentiable)
         maps = image_map(grid_map, (images.shape[-2], images.shape[-1])) if upsample else grid_map[:, None]
     return maps if differentiable else maps.detach()
 
 
-def _classes(target: Tensor | int | None, logits: Tensor) -> Tensor:
-    """Return the class to explain of each image, ``(B,)``."""
-    count, classes = logits.shape
-    if target is None:
-        return logits.argmax(dim=1)
-    chosen = torch.as_tensor(target, device=logits.device)
-    if chosen.ndim == 0:
-        chosen = chosen.expand(count)
-    if chosen.shape != (count,) or chosen.is_floating_point():
-        raise UserError(f"expected {count} classes to explain, one for each image, got {tuple(chosen.shape)}")
-    if ((chosen < 0) | (chosen >= classes)).any():
-        raise UserError(f"expected classes from 0 to {classes - 1}, got {sorted(set(chosen.tolist()))}")
-    return chosen
+def overlay_relevance(model: nn.Module, image: Tensor, shown: Tensor, target: int | None, method: str) -> np.ndarray:
+    """Lay the relevance of an image ``(3, H, W)``, as the model takes it, over the same picture of another size."""
+    from robustvit.common.pictures import overlay  # a second to import
+
+    with torch.no_grad():
+        maps = relevance(model, image[None], target, method=method)
+    return overlay(shown, F.interpolate(maps, size=shown.shape[1:], mode="bilinear")[0])
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of the relevance inside the mask, ``(B,)``; 0 for a map of zeros.
-
-    Args:
-        maps: ``(B, 1, H, W)``, non-negative.
-        masks: ``(B, 1, H, W)`` in [0, 1].
-    """
+    """Return the share of the relevance inside the mask, ``(B,)``; 0 for a map of zeros. Both are ``(B, 1, H, W)``."""
     total = maps.sum(dim=(1, 2, 3))
     return (maps * masks).sum(dim=(1, 2, 3)) / total.where(total > 0, 1.0)

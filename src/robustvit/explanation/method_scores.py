@@ -7,21 +7,23 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from robustvit.common.errors import UserError
+from robustvit.common.intervals import mean_interval
+from robustvit.common.option_groups import RunningOptions
 from robustvit.common.progress import track
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.explanation.deletion import Curves, deletion_insertion
+from robustvit.explanation.faithfulness import DeletionOptions, MethodScore
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
-from robustvit.explanation.options import DeletionOptions
 from robustvit.explanation.randomisation import Sanity, measure_sanity
 from robustvit.models.classifier import Classifier
 from robustvit.models.families import find_layout
 
-NOISE_MAPS = "random"  # noise maps: a method that does not beat them is useless
+NOISE_MAPS = "random"  # a method that does not beat maps of noise is useless
 
 
 def unsupported_methods(names: list[str], classifier: Classifier) -> dict[str, str]:
-    """Return why a model does not allow some methods; refuse a model that allows none of them."""
+    """Return why a model does not support some methods; refuse a model that supports none of them."""
     found: dict[str, str] = {}
     for name in names:
         try:
@@ -33,28 +35,33 @@ def unsupported_methods(names: list[str], classifier: Classifier) -> dict[str, s
     return found
 
 
-def measure_areas(
-    classifier: Classifier, loader: DataLoader, methods: list[str], deletion: DeletionOptions, seed: int
-) -> dict[str, list[tuple[float, float]]]:
-    """Return the areas under the deletion and the insertion curve of each photo, by method."""
-    generator = torch.Generator().manual_seed(seed)
-    areas: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+def score_methods(
+    classifier: Classifier, data: MaskedPhotos, methods: list[str], deletion: DeletionOptions, running: RunningOptions
+) -> dict[str, MethodScore]:
+    """Return the areas under the deletion and insertion curves by method, and of random maps."""
+    generator = torch.Generator().manual_seed(running.seed)
+    areas: dict[str, list[tuple[float, float]]] = {name: [] for name in [*methods, NOISE_MAPS]}
+    loader = DataLoader(data, batch_size=running.batch_size, num_workers=running.workers)
     for batch in track(loader, "deleting and inserting"):
         image = batch["image"].to(classifier.mean.device)
         for name, found in areas.items():
-            curves = _curves(classifier, image, name, generator, deletion)
+            curves = _measure_curves(classifier, image, name, generator, deletion)
             found += zip(curves.deletion_auc.tolist(), curves.insertion_auc.tolist(), strict=True)
-    return areas
+    scores = {}
+    for name, found in areas.items():
+        deletion_areas, insertion_areas = map(list, zip(*found, strict=True))
+        scores[name] = MethodScore(mean_interval(deletion_areas), mean_interval(insertion_areas), found)
+    return scores
 
 
 def check_sanity(
     classifier: Classifier, data: MaskedPhotos, methods: list[str], photos: int, seed: int
 ) -> Sanity | None:
-    """Compare maps with those of randomised weights on some photos, spread over all; of networks with blocks only."""
+    """Compare maps with those of randomised weights, on ``photos`` of the data; None for a network without blocks."""
     try:
         find_layout(classifier)
     except UserError:
-        return None
+        photos = 0
     if not photos:
         return None
     chosen = range(0, len(data), -(-len(data) // photos))
@@ -62,7 +69,7 @@ def check_sanity(
     return measure_sanity(classifier, images, methods, seed)
 
 
-def _curves(
+def _measure_curves(
     classifier: Classifier, images: Tensor, name: str, generator: Generator, deletion: DeletionOptions
 ) -> Curves:
     if name == NOISE_MAPS:

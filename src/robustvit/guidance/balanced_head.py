@@ -24,7 +24,7 @@ class Subsets:
     Attributes:
         features: ``(P, N, D)``.
         labels: ``(P, N)``.
-        own: ``(P, N)``, whether a photo's background is one of its own class.
+        own: ``(P, N)``, whether a photo's background comes from its own class.
         known: ``(P, N)``, a number for the group of each photo, if groups are known.
     """
 
@@ -49,14 +49,7 @@ class Head:
 
 @dataclass(frozen=True)
 class ChosenStrength:
-    """The chosen C, with means over subsets that the heads were not fitted on, 0 to 1.
-
-    Attributes:
-        strength: C.
-        worst: accuracy in the worst group.
-        accuracy: of all photos.
-        loss: cross-entropy.
-    """
+    """The chosen C; accuracy in the worst group, accuracy and loss of its heads on subsets they were not fitted on."""
 
     strength: float
     worst: float
@@ -65,7 +58,7 @@ class ChosenStrength:
 
 
 def split_halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
-    """Split the photos of every class in two halves; return positions. The first gets the odd photo."""
+    """Split the photos of every class in two halves; return positions. The first half gets the odd photo."""
     rng = np.random.default_rng(seed)
     parts: tuple[list[int], list[int]] = ([], [])
     for label in sorted(set(labels)):
@@ -76,7 +69,7 @@ def split_halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]
 
 
 def balanced_subset(labels: Sequence[int], seed: int) -> list[int]:
-    """Draw equally many photos of every class, as many as the smallest class has; return positions."""
+    """Draw as many photos of every class as the smallest class has; return positions."""
     rng = np.random.default_rng(seed)
     least = min(Counter(labels).values())
     return [
@@ -120,7 +113,7 @@ def average_head(subsets: Subsets, classes: int, strength: float, *, intercept: 
 
 
 def _scale(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation ``(D,)`` of each feature; constant features are left as they are."""
+    """Return mean and deviation ``(D,)`` of each feature; 1 for constant features."""
     flat = features.double().flatten(0, 1)
     deviation = flat.std(dim=0, correction=0)
     return flat.mean(dim=0), torch.where(deviation > 1e-12 * (1 + flat.abs().amax(dim=0)), deviation, 1.0)

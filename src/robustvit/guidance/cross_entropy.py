@@ -13,35 +13,28 @@ from robustvit.models.classifier import logits_of
 
 
 def classify(model: nn.Module, images: Tensor, target: Tensor, temperature: float = 1.0) -> GuidedLoss:
-    """Cross-entropy with the true labels, see ``label_loss``, from one plain forward pass."""
+    """Return the cross-entropy with the true labels, see ``label_loss``, from a plain forward pass."""
     logits = logits_of(model(images))
     loss = label_loss(logits, target, temperature)
     each = partial(label_losses, logits, target, temperature)
-    return GuidedLoss(loss, {"classification": loss.detach()}, logits.detach(), None, each)
+    return GuidedLoss.of(loss, {"classification": loss}, logits, label_losses=each)
 
 
 @dataclass(frozen=True)
 class CrossEntropy(GuidanceMethod):
     """Cross-entropy with the true label alone (equation 8); masks are not used.
 
-    It is also what the released scripts of GradMask and RRR amount to: their gradients are constants there, so that
-    their second term trains nothing.
-
-    Attributes:
-        temperature: divides the logits.
+    The released scripts of GradMask and RRR amount to it: their gradients are constants there, so that their second
+    term trains nothing. ``temperature`` divides the logits.
     """
 
     several = True
+    uses_masks = False
 
     title = "cross-entropy"
     source = "the ordinary finetuning that guidance is compared with (equation 8 of RobustViT)"
 
     temperature: float = 1.0
-
-    @property
-    def uses_masks(self) -> bool:
-        """Masks are not used."""
-        return False
 
     def __post_init__(self) -> None:
         super().__post_init__()

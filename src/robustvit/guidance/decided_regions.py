@@ -1,8 +1,8 @@
-"""Regions that a person kept or dropped on the page of an audit, found again in the photos of a training batch.
+"""Regions that a person kept or dropped on the page of an audit, recognised in the photos of a training batch.
 
-A patch is of the kind of region whose centre its key is nearest to, if the cosine is at least that which nine of ten
-patches of the kind have. The keys are those of the original model, which never changes. What is dropped counts as
-background, also inside a mask. What is kept is neutral: no loss asks for relevance there or against it.
+A patch belongs to the kind of region whose centre is nearest to its key, if their cosine is at least that of nine in
+ten patches of the kind. The keys are those of the original model, which never changes. Dropped regions count as
+background, also inside a mask. Kept regions are neutral: no loss asks for relevance there or against it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class DecidedRegions:
     Attributes:
         model: the model that was audited; it is not trained, and is moved to the images.
         centres: of the kinds of region ``(K, C)``, each of length 1.
-        reach: least cosine of each ``(K,)``.
-        keep: whether each is kept ``(K,)`` bool.
-        drop: whether each is dropped; the others were not decided.
-        unmasked: whether the photos have no masks: all that is not dropped is then neutral.
+        reach: least cosine of each kind ``(K,)``.
+        keep: whether each kind is kept ``(K,)`` bool.
+        drop: whether each kind is dropped; the others were not decided.
+        unmasked: whether the photos have no masks: everything that is not dropped is then neutral.
     """
 
     model: nn.Module
@@ -43,34 +43,26 @@ class DecidedRegions:
 
     @classmethod
     def of(cls, decisions: RegionDecisions, model: nn.Module, unmasked: bool = False) -> DecidedRegions:
-        """Prepare the regions of a file for a model, which must be the one that was audited.
-
-        Args:
-            decisions: see ``read_decisions``.
-            model: the original model.
-            unmasked: see the class.
-        """
+        """Prepare the regions of a file for the original model, which must be the model that was audited."""
         if decisions.weights and decisions.weights != weights_hash(model):
             raise UserError(
                 f"expected the model that was audited for {decisions.path} ({decisions.model}), got other weights: "
                 "audit this model, and decide on its regions"
             )
-        rows = decisions.regions
-        others = [(centre, 1.0) for centre in decisions.others]
-        centres = torch.tensor([*(one.centre for one in rows), *(centre for centre, _ in others)])
-        kept = [one.keep for one in rows]
+        regions, undecided = decisions.regions, [False] * len(decisions.others)
+        centres = torch.tensor([*(region.centre for region in regions), *decisions.others])
         return cls(
             model,
             F.normalize(centres.float(), dim=1),
-            torch.tensor([*(one.reach for one in rows), *(reach for _, reach in others)]),
-            torch.tensor([*kept, *(False for _ in others)]),
-            torch.tensor([*(not one for one in kept), *(False for _ in others)]),
+            torch.tensor([*(region.reach for region in regions), *(1.0 for _ in undecided)]),
+            torch.tensor([*(region.keep for region in regions), *undecided]),
+            torch.tensor([*(not region.keep for region in regions), *undecided]),
             unmasked,
         )
 
     @torch.no_grad()
     def find(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where images ``(B, 3, H, W)`` show what is dropped, and what is kept, each ``(B, 1, H, W)`` bool."""
+        """Return where images ``(B, 3, H, W)`` show dropped regions, and kept regions, each ``(B, 1, H, W)`` bool."""
         with evaluating(self.model):
             found = F.normalize(patch_features(self.model.to(images.device), images), dim=-1)
         if found.shape[-1] != self.centres.shape[1]:
@@ -88,15 +80,7 @@ class DecidedRegions:
         return dropped, kept
 
     def decide(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the decisions to a batch.
-
-        Args:
-            images: ``(B, 3, H, W)``, what the model takes.
-            masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1].
-
-        Returns:
-            The masks without what is dropped, ``(B, 1, H, W)``, and what is neutral, bool of the same shape.
-        """
+        """Return the masks of a batch without dropped regions, ``(B, 1, H, W)``, and where it is neutral, bool."""
         masks = masks_like(images, masks)
         dropped, kept = self.find(images)
         if self.unmasked:
@@ -105,8 +89,7 @@ class DecidedRegions:
 
 
 def leave_out(maps: Tensor, masks: Tensor, neutral: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps and masks of which equations 1 and 2 are zero where it is neutral: both are 1 there.
-
-    The maps have no gradient there. Shapes ``(B, 1, H, W)``.
+    """Return maps and masks ``(B, 1, H, W)`` that are 1 where it is neutral: equations 1 and 2 and their gradient are
+    zero there.
     """
     return torch.where(neutral, 1.0, maps), torch.where(neutral, 1.0, masks)

@@ -1,4 +1,4 @@
-"""The energy loss: as much of the relevance as possible inside the mask or box, wherever in it."""
+"""The energy loss: as much of the relevance as possible anywhere inside the mask or box."""
 
 from __future__ import annotations
 
@@ -17,14 +17,8 @@ def energy_loss(maps: Tensor, masks: Tensor) -> Tensor:
     """Share of the relevance outside the object, ``1 - sum(R * S) / sum(R)``; the mean over images.
 
     The energy-based pointing game as a loss (Rao, Böhle, Parchami-Araghi and Schiele, ICCV 2023). Unlike equations 1
-    and 2 it does not ask for relevance everywhere on the object, so the mask may be a box.
-
-    Args:
-        maps: ``(B, 1, H, W)`` in [0, 1].
-        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object; soft values count in part.
-
-    Returns:
-        A scalar in [0, 1]; a map of zeros counts as 1, without a gradient.
+    and 2 it does not ask for relevance everywhere on the object, so the mask may be a box. A map of zeros counts as 1,
+    without a gradient. Arguments as in ``background_loss``.
     """
     return (1 - energy_inside(maps, masks_like(maps, masks))).mean()
 

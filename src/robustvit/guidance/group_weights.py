@@ -7,9 +7,10 @@ stays the mean over photos.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,28 +21,23 @@ from robustvit.guidance.method import GuidedLoss
 Reduce = Callable[[Tensor], Tensor]  # sums a tensor over the processes of a run
 
 
-class GroupWeighting(Protocol):
+class GroupWeighting(ABC):
     """Weights of photos by their groups, which may change from step to step."""
 
+    @abstractmethod
     def __call__(self, losses: Tensor, groups: Tensor) -> Tensor:
         """Return the weight of each photo, ``(B,)``, from its loss ``(B,)``, detached, and its group ``(B,)``."""
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, as plain numbers."""
-        ...
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - nothing to load if nothing changes
         """Load what ``state_dict`` returned."""
-        ...
 
 
-class Reweighting:
-    """Every group counts as much as every other: ``w_i = n / (G * n_g)`` for G groups of ``n_g`` of n photos.
-
-    Args:
-        counts: number of training photos of each group.
-    """
+class Reweighting(GroupWeighting):
+    """Every group counts alike: ``w_i = n / (G * n_g)`` for G groups of ``n_g`` of n training photos (``counts``)."""
 
     def __init__(self, counts: Sequence[int]) -> None:
         self.weights = torch.tensor([sum(counts) / (len(counts) * count) for count in counts], dtype=torch.float64)
@@ -49,15 +45,8 @@ class Reweighting:
     def __call__(self, losses: Tensor, groups: Tensor) -> Tensor:
         return self.weights.to(losses)[groups]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing changes."""
-        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing changes."""
-
-
-class GroupDRO:
+class GroupDRO(GroupWeighting):
     """Group DRO (Sagawa, Koh, Hashimoto and Liang, ICLR 2020, algorithm 1): the worst group counts most.
 
     With ``L_g`` the mean loss of group g in the batch, 0 if it has no photo there, ``q_g <- q_g * exp(step * L_g)``,
@@ -97,10 +86,7 @@ class GroupDRO:
 def weigh_groups(guided: GuidedLoss, weighting: GroupWeighting, groups: Tensor) -> GuidedLoss:
     """Return a guided loss whose cross-entropy weighs photos by their groups.
 
-    Args:
-        guided: of a batch.
-        weighting: see ``GroupWeighting``.
-        groups: ``(n,)``, group of each of the first n photos of the batch; the others do not count.
+    ``groups`` ``(n,)`` are those of the first n photos of the batch; the others do not count.
     """
     if guided.label_losses is None:
         raise UserError(

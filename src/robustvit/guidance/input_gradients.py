@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
-from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.attention.interception import gradients_for_maps, leave_inference
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods.input_gradient import forward_from_pixels
 from robustvit.explanation.methods.trace import sum_target_logits
 from robustvit.guidance.cross_entropy import classify
-from robustvit.guidance.losses import gradmask_loss, label_loss, label_losses, right_reasons_loss
-from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, weighted_sum
+from robustvit.guidance.losses import background_loss, label_loss, label_losses, right_reasons_loss
+from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, total_loss
 from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object
 
 
@@ -26,14 +26,15 @@ class _InputGradients(GuidanceMethod):
     """``relevance_weight * penalty + classification_weight * cross-entropy with the true label`` (equation 8).
 
     The gradient is in the model's input: pixels in [0, 1] for a ``Classifier``. So the loss does not depend on the
-    normalisation; gradients in normalised pixels are ``std`` times as large. Works for
-    every classifier that can be differentiated twice. With a weight of 0, no input gradient is computed.
+    normalisation; gradients in normalised pixels are ``std`` times as large. Works for every classifier that can be
+    differentiated twice. With a weight of 0, no input gradient is computed.
 
-    An image without an object (S = 0) counts as zero in the penalty. With ``negatives="uniform"`` it counts, as
+    An image without an object (S = 0) counts as zero in the penalty; with ``negatives="uniform"`` it counts in the term
     ``uniform``: see the methods.
     """
 
     flattens = True
+    explains_with = "input_gradient"
 
     relevance_weight: float | None = None
     classification_weight: float = 1.0
@@ -49,11 +50,6 @@ class _InputGradients(GuidanceMethod):
             classification_weight=self.classification_weight,
         )
 
-    @property
-    def explains_with(self) -> str:
-        """The relevance method that guides."""
-        return "input_gradient"
-
     @staticmethod
     @abstractmethod
     def default_weight(classes: int) -> float:
@@ -62,19 +58,19 @@ class _InputGradients(GuidanceMethod):
 
     @abstractmethod
     def explained(self, model: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-        """The scalar whose gradient in the pixels is penalised; images do not mix in it."""
+        """Return the scalar whose gradient in the pixels is penalised; images do not mix in it."""
 
     @abstractmethod
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
-        """The loss of gradients ``(B, 3, H, W)``."""
+        """Return the loss of gradients ``(B, 3, H, W)``."""
 
     @abstractmethod
     def on_negatives(self, gradient: Callable[[Tensor], Tensor], gradients: Tensor, chosen: Tensor) -> Tensor:
-        """The penalty of images without an object.
+        """Return the penalty of images without an object.
 
         Args:
             gradient: returns the gradient of the logits of classes ``(B,)``.
-            gradients: of what is explained.
+            gradients: of the scalar ``explained``.
             chosen: ``(B, C)`` bool, classes that have objects, on the images that have none.
         """
 
@@ -84,35 +80,27 @@ class _InputGradients(GuidanceMethod):
             found = classify(model, images, target, self.temperature)
             weight = self.classification_weight
             return replace(found, loss=weight * found.loss, label_weight=weight)
-        differentiable = torch.is_grad_enabled()
-        keep = differentiable or self.negatives == "uniform"  # the graph is needed again for each class
+        keep = torch.is_grad_enabled() or self.negatives == "uniform"  # the graph is needed again for each class
         with gradients_for_maps(keep):
-            images, masks, target = (x.clone() if x.is_inference() else x for x in (images, masks, target))
+            images, masks, target = leave_inference(images, masks, target)
             logits, entered = forward_from_pixels(model, images)
-            explained = self.explained(model, logits, target)
-            (gradients,) = torch.autograd.grad(explained, entered, create_graph=keep)
+            (gradients,) = torch.autograd.grad(self.explained(model, logits, target), entered, create_graph=keep)
             exact = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
             parts = over_objects(lambda maps, inside: {"relevance": self.penalty(maps, inside)}, exact, masks)
             parts["classification"] = label_loss(logits, target, self.temperature)
-            weight = self.default_weight(logits.shape[1]) if self.relevance_weight is None else self.relevance_weight
-            terms = [(weight, parts["relevance"])]
             if self.negatives == "uniform":
-                chosen = other_classes(logits.detach(), target, self.object_classes)
-                parts["uniform"] = self.on_negatives(
-                    lambda label: torch.autograd.grad(
-                        sum_target_logits(model, logits, label), entered, create_graph=True
-                    )[0],
-                    exact,
-                    chosen & ~shows_object(masks)[:, None],
-                )
-                terms.append((weight, parts["uniform"]))
-            loss = weighted_sum(*terms, (self.classification_weight, parts["classification"]))
+                chosen = other_classes(logits.detach(), target, self.object_classes) & ~shows_object(masks)[:, None]
+
+                def gradient_of(label: Tensor) -> Tensor:
+                    chosen_logits = sum_target_logits(model, logits, label)
+                    return torch.autograd.grad(chosen_logits, entered, create_graph=True)[0]
+
+                parts["uniform"] = self.on_negatives(gradient_of, exact, chosen)
+        weight = self.default_weight(logits.shape[1]) if self.relevance_weight is None else self.relevance_weight
+        loss = total_loss(parts, weight, self.classification_weight)
         maps = image_map(exact.detach().abs().sum(dim=1), (images.shape[-2], images.shape[-1]))
-        detached = {name: part.detach() for name, part in parts.items()}
         each = partial(label_losses, logits, target, self.temperature)
-        return GuidedLoss(
-            loss if differentiable else loss.detach(), detached, logits.detach(), maps, each, self.classification_weight
-        )
+        return GuidedLoss.of(loss, parts, logits, maps, each, self.classification_weight)
 
 
 @dataclass(frozen=True)
@@ -142,7 +130,7 @@ class GradMask(_InputGradients):
 
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
         """Equation 9."""
-        return gradmask_loss(gradients, masks)
+        return background_loss(gradients, masks)
 
     def on_negatives(self, gradient: Callable[[Tensor], Tensor], gradients: Tensor, chosen: Tensor) -> Tensor:
         """Equation 9 with S = 0, for each class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Balance
 from robustvit.explanation.attention.interception import evaluating
+from robustvit.guidance.background_swaps import MEASURED_SWAPS, on_other_backgrounds
 from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, expect_labels
-from robustvit.guidance.swap_augmentation import MEASURED_SWAPS, on_other_backgrounds
 from robustvit.models.parameters import head_layers
 
 
@@ -27,9 +27,9 @@ class LastLayer(GuidanceMethod):
     only its head receives a gradient. The loop gives it equally many photos of every class.
 
     Attributes:
-        balance: what the photos are balanced by: ``class``, or ``background`` too: every object on the background of
-            another photo, drawn anew for every batch, so that background and class are nearly independent; or
-            ``group``: ``finetune`` draws photos of every group equally often.
+        balance: ``class``; or ``background``: every object is also put on the background of another photo, drawn anew
+            for every batch, so that background and class are nearly independent; or ``group``: ``finetune`` draws
+            photos of every group equally often.
     """
 
     title = "last-layer"
@@ -48,7 +48,7 @@ class LastLayer(GuidanceMethod):
 
     @property
     def uses_masks(self) -> bool:
-        """Masks serve to swap backgrounds alone."""
+        """Masks serve only to swap backgrounds."""
         return self.balance == "background"
 
     @property
@@ -74,8 +74,8 @@ class DeepFeatureReweighting(LastLayer):
     batch, it is the loss of that regression without its penalty.
 
     Attributes:
-        balance: what the subsets are balanced by: ``class``, or ``background`` too: every object on the backgrounds of
-            photos of classes drawn uniformly; or ``group``: the same number from every class of every group.
+        balance: of the subsets: ``class``; or ``background``: every object is also put on backgrounds of photos of
+            uniformly drawn classes; or ``group``: the same number from every class of every group.
     """
 
     title = "dfr"
@@ -91,20 +91,17 @@ class DeepFeatureReweighting(LastLayer):
         if self.negatives == "none":
             raise UserError(
                 "expected --negatives classification with --guidance dfr, whose new head needs photos of every class, "
-                "got none"
+                "got none: leave --negatives out"
             )
 
 
 @contextmanager
 def _fixed_features(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients beyond the head's input; modes and hooks are restored at the end."""
-    hooks = [layer.register_forward_pre_hook(_detach) for layer in head_layers(model)]
-    try:
-        with evaluating(model):
-            yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with evaluating(model), ExitStack() as hooks:
+        for layer in head_layers(model):
+            hooks.enter_context(layer.register_forward_pre_hook(_detach))
+        yield
 
 
 def _detach(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

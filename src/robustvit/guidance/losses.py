@@ -1,4 +1,4 @@
-"""The terms of the paper's losses (equations 1 to 4 and 8 to 10), plain functions of maps, gradients, masks, logits."""
+"""The terms of the paper's losses (equations 1 to 4 and 8 to 10): functions of maps, gradients, masks and logits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustvit.common.errors import UserError
 
 
 def masks_like(images: Tensor, masks: Tensor) -> Tensor:
-    """Masks as ``(B, 1, H, W)``, of the type of images, gradients or maps ``(B, C, H, W)``."""
+    """Return masks as ``(B, 1, H, W)``, in the type of images, gradients or maps ``(B, C, H, W)``."""
     if masks.ndim == images.ndim - 1:
         masks = masks.unsqueeze(1)
     expected = (images.shape[0], 1, *images.shape[2:])
@@ -28,6 +28,8 @@ def expect_shares(masks: Tensor) -> None:
 
 def background_loss(maps: Tensor, masks: Tensor) -> Tensor:
     """Relevance outside the object, ``mean((R * (1 - S))^2)`` (equation 1).
+
+    With the true class's input gradients ``(B, 3, H, W)`` in the place of the map it is equation 9 (GradMask).
 
     Args:
         maps: ``(B, 1, H, W)`` in [0, 1].
@@ -64,13 +66,11 @@ def relevance_loss(maps: Tensor, masks: Tensor, *, background: float = 2.0, fore
 def confidence_loss(logits: Tensor, temperature: float = 1.0, *, several: bool = False) -> Tensor:
     """Confidence boosting: cross-entropy with the model's own prediction (equation 4).
 
-    Args:
-        logits: ``(B, C)``.
-        temperature: divides the logits; below 1 for models trained with label smoothing (DeiT).
-        several: of a multi-label model, whose prediction is every class with a logit above 0, and no other.
+    ``temperature`` divides the logits ``(B, C)``; it is below 1 for models trained with label smoothing (DeiT). The
+    prediction of a multi-label model (``several``) is all classes with a logit above 0.
     """
-    own = (logits > 0).to(logits.dtype) if several else logits.argmax(dim=1)
-    return label_loss(logits, own, temperature)
+    predicted = (logits > 0).to(logits.dtype) if several else logits.argmax(dim=1)
+    return label_loss(logits, predicted, temperature)
 
 
 def label_loss(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tensor:
@@ -78,9 +78,9 @@ def label_loss(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tens
 
     Args:
         logits: ``(B, C)``.
-        target: labels ``(B,)``; or, of photos with several, ``(B, C)`` in [0, 1], 1 for the classes that are there.
-            Then it is the binary cross-entropy, summed over classes, as each class is an answer of its own: the
-            negative log-likelihood of all answers to a photo, as the cross-entropy is of the only one.
+        target: labels ``(B,)``; or, of photos with several, ``(B, C)`` in [0, 1], 1 for the classes in the photo. Then
+            it is the binary cross-entropy, summed over classes: the negative log-likelihood of all answers to a photo,
+            as the cross-entropy is of its only answer.
         temperature: divides the logits.
     """
     if target.ndim == 2:
@@ -96,22 +96,8 @@ def label_losses(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Te
     return F.cross_entropy(logits / temperature, target, reduction="none")
 
 
-def gradmask_loss(gradients: Tensor, masks: Tensor) -> Tensor:
-    """Input gradients outside the object, ``mean((G * (1 - S))^2)`` over images, channels and pixels (equation 9).
-
-    Args:
-        gradients: of the true class's logit in the pixels, ``(B, 3, H, W)``.
-        masks: as in ``background_loss``.
-    """
-    return (gradients * (1 - masks_like(gradients, masks))).square().mean()
-
-
 def right_reasons_loss(gradients: Tensor, masks: Tensor) -> Tensor:
-    """Input gradients outside the object, ``sum(((1 - S) * G)^2)`` over channels and pixels (equation 10); the mean
-    over images.
-
-    Args:
-        gradients: of the sum of all classes' log-probabilities in the pixels, ``(B, 3, H, W)``.
-        masks: as in ``background_loss``.
+    """Input gradients outside the object, ``sum(((1 - S) * G)^2)`` over channels and pixels, mean over images
+    (equation 10); of the sum of all classes' log-probabilities, ``(B, 3, H, W)``.
     """
     return (gradients * (1 - masks_like(gradients, masks))).square().sum(dim=(1, 2, 3)).mean()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, Self, get_args
 
+import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
@@ -36,6 +37,21 @@ class GuidedLoss:
     label_losses: Callable[[], Tensor] | None = None
     label_weight: float = 1.0
 
+    @classmethod
+    def of(
+        cls,
+        loss: Tensor,
+        parts: dict[str, Tensor],
+        logits: Tensor,
+        maps: Tensor | None = None,
+        label_losses: Callable[[], Tensor] | None = None,
+        label_weight: float = 1.0,
+    ) -> GuidedLoss:
+        """Return the result of a step with its terms and logits detached; also the loss, if gradients are off."""
+        loss = loss if torch.is_grad_enabled() else loss.detach()
+        parts = {name: part.detach() for name, part in parts.items()}
+        return cls(loss, parts, logits.detach(), maps, label_losses, label_weight)
+
 
 class Guidance(Protocol):
     """A guidance method: anything that maps a model and a masked batch to a ``GuidedLoss``."""
@@ -61,12 +77,12 @@ class GuidanceMethod(ABC):
             changes nothing here.
         object_classes: the classes that have objects, for ``uniform``; all if None. No option of ``finetune``.
         regions: regions that a person kept or dropped; None if there are none. No option of ``finetune``.
-        obeys_regions: whether the method can obey them.
-        flattens: whether the method can do ``uniform``.
+        obeys_regions: whether the method supports ``regions``.
+        flattens: whether the method supports ``uniform``.
         several: whether it takes photos of several classes: a target ``(B, C)`` and a mask for each class.
         title: name shown to readers.
         source: where it was published.
-        trains: the only weights it can train; None for any.
+        trains: the only weights that it can train; None for any.
         balanced: whether it needs equally many photos of every class.
         unused: options of ``finetune`` that have no effect with it.
     """
@@ -117,16 +133,16 @@ class GuidanceMethod(ABC):
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Measures of the verdict whose kind of photo it trains on."""
+        """Measures of the verdict on photos of the kind that it trains on."""
         return ()
 
     @abstractmethod
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
-        """The loss of a batch; arguments as in ``guided_loss``."""
+        """Return the loss of a batch; arguments as in ``guided_loss``."""
 
 
 def expect_labels(target: Tensor | None, why: str) -> Tensor:
-    """Return the labels; refuse a batch without."""
+    """Return the labels; refuse a batch without labels."""
     if target is None:
         raise UserError(f"expected labels for {why}, got none: sort the photos into class folders, or give a target")
     return target
@@ -143,10 +159,12 @@ def check_weights(temperature: float, **weights: float) -> None:
 
 
 def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
-    """Sum weight times term; a weight of zero drops its term, gradient and NaN included.
-
-    Returns:
-        A scalar; zero without a gradient where every weight is zero.
-    """
+    """Sum weight times term; a weight of zero drops its term, including gradient and NaN."""
     weighted = [weight * term for weight, term in terms if weight]
     return sum(weighted[1:], weighted[0]) if weighted else terms[0][1].new_zeros(())
+
+
+def total_loss(parts: dict[str, Tensor], relevance_weight: float, classification_weight: float) -> Tensor:
+    """Return the weighted sum of the terms ``relevance``, ``uniform``, as heavy, and ``classification``."""
+    weights = {"relevance": relevance_weight, "uniform": relevance_weight, "classification": classification_weight}
+    return weighted_sum(*((weight, parts[name]) for name, weight in weights.items() if name in parts))

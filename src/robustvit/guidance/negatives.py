@@ -1,4 +1,4 @@
-"""What photos without an object train: only the classification, or even maps of the classes that have objects too."""
+"""Photos without an object: they train the classification alone, or also even maps of the classes that have objects."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ def over_objects(
 ) -> dict[str, Tensor]:
     """Return the terms of the images that show an object; the others count as zero in the mean over images.
 
-    Args:
-        terms: returns means over the images of maps and masks.
-        maps: maps or gradients, ``(B, C, H, W)``.
-        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1].
+    ``terms`` returns means over images from maps or gradients ``(B, C, H, W)`` and masks.
     """
     masks = masks_like(maps, masks)
     shown = shows_object(masks)
@@ -36,16 +33,10 @@ def over_objects(
 
 
 def unevenness(relevance: Tensor) -> Tensor:
-    """How far relevance is from an even map, ``(N sum_j p_j^2 - 1) / (N - 1)`` with ``p_j = R_j / sum_k R_k``.
+    """How far relevance ``(B, N)`` is from an even map, ``(N sum_j p_j^2 - 1) / (N - 1)``, ``p_j = R_j / sum_k R_k``.
 
     0 where all N patches have the same relevance, which ``image_map`` turns into a map of zeros: nothing stands out. 1
-    where one patch has it all. The scale of the relevance does not matter.
-
-    Args:
-        relevance: ``(B, N)``, non-negative, at least two patches.
-
-    Returns:
-        ``(B,)`` in [0, 1]; 0 without a gradient where all relevance is zero.
+    where one patch has all relevance, whose scale does not matter; 0 without a gradient where all of it is zero.
     """
     exact = relevance.to(torch.promote_types(relevance.dtype, torch.float32))
     total = exact.sum(dim=1, keepdim=True)
@@ -55,15 +46,8 @@ def unevenness(relevance: Tensor) -> Tensor:
 
 
 def other_classes(logits: Tensor, labels: Tensor | None, object_classes: Sequence[int] | None) -> Tensor:
-    """Return the classes whose maps an image without an object should not have: those with objects, but its own.
-
-    Args:
-        logits: ``(B, C)``.
-        labels: ``(B,)``, if known.
-        object_classes: classes that have objects; all if None.
-
-    Returns:
-        ``(B, C)`` bool.
+    """Return the classes, ``(B, C)`` bool, whose maps an image without an object should not have: those with objects
+    (all if None), except the image's label.
     """
     chosen = torch.zeros_like(logits, dtype=torch.bool)
     chosen[:, list(range(logits.shape[1]) if object_classes is None else object_classes)] = True
@@ -73,11 +57,9 @@ def other_classes(logits: Tensor, labels: Tensor | None, object_classes: Sequenc
 
 
 def mean_over_classes(value: Callable[[Tensor], Tensor], chosen: Tensor) -> Tensor:
-    """Return ``1/B sum_i 1/|O_i| sum_(c in O_i) value_i(c)`` over images i and their classes O_i.
+    """Return ``1/B sum_i 1/|O_i| sum_(c in O_i) value_i(c)`` over images i and their classes O_i, ``(B, C)`` bool.
 
-    Args:
-        value: returns ``(B,)`` for classes ``(B,)``.
-        chosen: ``(B, C)`` bool, the classes of each image; an image without any counts as zero.
+    ``value`` returns ``(B,)`` for classes ``(B,)``. An image without classes counts as zero.
     """
     weights = chosen.float() / chosen.sum(dim=1, keepdim=True).clamp(min=1) / len(chosen)
     found = []

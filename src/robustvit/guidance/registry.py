@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import HeadKind
+from robustvit.data.manifest import tokencut_protocol
 from robustvit.explanation.attention.interception import evaluating
+from robustvit.guidance.background_swaps import SwapAugmentation, SwapRelevance
 from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.energy import EnergyGuidance
 from robustvit.guidance.input_gradients import GradMask, RightReasons
@@ -19,9 +21,8 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting, LastLayer
 from robustvit.guidance.losses import expect_shares
 from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
-from robustvit.guidance.swap_augmentation import SwapAugmentation
-from robustvit.guidance.swap_relevance import SwapRelevance
 from robustvit.models.classifier import Classifier, head_kind_of
+from robustvit.models.method_names import method_name
 
 GUIDANCE: dict[str, Any] = {
     kind.title: kind
@@ -45,18 +46,25 @@ def method_options(guidance: str) -> set[str]:
     return {field.name for field in fields(GUIDANCE[guidance]) if field.metadata.get("option", True)}
 
 
+def name_method(config: dict[str, Any]) -> str:
+    """Return the name of the method in a run's settings, for records and tables."""
+    usual: dict[str, Any] = {}
+    if (guidance := str(config["guidance"])) in GUIDANCE:
+        options = method_options(guidance) - {"temperature"}  # which depends on the model, not on the method
+        usual = {field.name: field.default for field in fields(GUIDANCE[guidance]) if field.name in options}
+    return method_name(config, usual, tokencut_protocol(config))
+
+
 def guidance_options() -> list[str]:
     """Return the names of all guidance methods' options."""
     return sorted({name for guidance in GUIDANCE for name in method_options(guidance)})
 
 
 def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a guidance method: the user's, else the recipe's; the others keep their defaults.
+    """Return the options of a guidance method: those ``given`` by the user, else the recipe's; the rest are defaults.
 
-    Args:
-        guidance: name of the method.
-        given: the user's options, None (False for a switch) if not given; names that no method has are ignored.
-        recipe: a recipe's options; those that the method does not have are ignored.
+    Options that are None, or False for a switch, are not given. Names that no method has are ignored, and so are the
+    recipe's options that the method does not have.
     """
     known = method_options(guidance)
     said = {name: given[name] for name in guidance_options() if not (given.get(name) is None or given[name] is False)}
@@ -81,33 +89,15 @@ def make_guidance(guidance: str | Guidance = "robustvit", **options: object) -> 
 
 
 def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters: Sequence[nn.Parameter]) -> None:
-    """Refuse a method that fails on a model or trains none of the weights, tried on a grey image; nothing changes.
-
-    Args:
-        guidance: the method.
-        classifier: the model; its other weights are frozen.
-        parameters: the weights to train.
-    """
-    like = parameters[0]
-    image = torch.full((1, 3, *classifier.preprocessing.input_size), 0.5, dtype=like.dtype, device=like.device)
-    mask = torch.ones_like(image[:, :1])
-    mask[..., : mask.shape[-1] // 2] = 0
-    label = torch.zeros(1, dtype=torch.long, device=like.device)
-    if classifier.head_kind == "multi-label":
-        if not guidance.several:
-            able = ", ".join(name for name, method in GUIDANCE.items() if method.several)
-            raise UserError(
-                f"--guidance {guidance.title} takes photos of one class, not a multi-label model: use {able}"
-            )
-        label = torch.nn.functional.one_hot(label, classifier.num_classes).to(like.dtype)
+    """Refuse a method that fails on a model or trains none of the parameters, by a trial that changes nothing."""
+    if classifier.head_kind == "multi-label" and not guidance.several:
+        able = ", ".join(name for name, method in GUIDANCE.items() if method.several)
+        raise UserError(f"--guidance {guidance.title} takes photos of one class, not a multi-label model: use {able}")
     before = [parameter.grad for parameter in parameters]
     try:
         for parameter in parameters:
             parameter.grad = None
-        with evaluating(classifier):
-            loss = guidance(classifier, image, mask, label).loss
-            if loss.requires_grad:
-                loss.backward()  # everything: with selected gradients, PyTorch skips what it cannot do
+        _try_on_grey(guidance, classifier, parameters[0])
         reached = any(parameter.grad is not None for parameter in parameters)
     except RuntimeError as error:
         if not any(words in str(error) for words in ("not implemented", "differentiate twice")):
@@ -121,6 +111,20 @@ def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters:
             f"expected weights to train that the loss of --guidance {guidance.title} depends on with these options, "
             "found none: choose another --train, or other weights of its terms"
         )
+
+
+def _try_on_grey(guidance: GuidanceMethod, classifier: Classifier, like: Tensor) -> None:
+    """Run a step without the optimizer on a grey image, with a mask on its right half."""
+    image = torch.full((1, 3, *classifier.preprocessing.input_size), 0.5, dtype=like.dtype, device=like.device)
+    mask = torch.ones_like(image[:, :1])
+    mask[..., : mask.shape[-1] // 2] = 0
+    label = torch.zeros(1, dtype=torch.long, device=like.device)
+    if classifier.head_kind == "multi-label":
+        label = torch.nn.functional.one_hot(label, classifier.num_classes).to(like.dtype)
+    with evaluating(classifier):
+        loss = guidance(classifier, image, mask, label).loss
+        if loss.requires_grad:
+            loss.backward()  # everything: with selected gradients, PyTorch skips what it cannot do
 
 
 def guided_loss(

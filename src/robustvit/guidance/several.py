@@ -1,4 +1,4 @@
-"""Guidance of photos with several classes: the relevance of each class that is there lies on its own mask."""
+"""Guidance of photos with several classes: the relevance of each class in a photo lies on the mask of that class."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def over_classes(
 
     Args:
         terms: returns means over the images of maps and masks ``(B, 1, H, W)``.
-        trace: a forward pass, which is explained once for each class of the photo that has most.
-        present: ``(B, C)`` bool, the classes that are there.
-        masks: ``(B, P, H, W)`` in [0, 1], the mask of the j-th class that is there; one for all where P is 1.
+        trace: a forward pass, explained as often as the photo with the most classes has classes.
+        present: ``(B, C)`` bool, the classes in each photo.
+        masks: ``(B, P, H, W)`` in [0, 1], the mask of the j-th class in the photo; if P is 1, of all its classes.
         size: height and width of the images.
 
     Returns:
-        The terms, and each photo's map of its first class, ``(B, 1, H, W)``; zeros where nothing is there.
+        The terms, and each photo's map of its first class, ``(B, 1, H, W)``; zeros for a photo without classes.
     """
     masks = masks[:, None] if masks.ndim == 3 else masks
     order, held = slots_of(present)
@@ -43,7 +43,8 @@ def over_classes(
     masks = masks.to(trace.logits.dtype).expand(-1, max(masks.shape[1], held.shape[1]), -1, -1)
     shown = held & masks[:, : held.shape[1]].flatten(2).any(dim=2)
     weights = shown / shown.sum(dim=1, keepdim=True).clamp(min=1) / len(masks)
-    sums = {name: torch.zeros_like(term) for name, term in _of_nothing(terms, masks).items()}
+    nothing = torch.zeros_like(masks[:1, :1], dtype=torch.promote_types(masks.dtype, torch.float32))
+    sums = {name: torch.zeros_like(term) for name, term in terms(nothing, nothing).items()}  # names and types
     first = masks.new_zeros(len(masks), 1, *size)
     for slot in range(held.shape[1]):
         maps = image_map(trace.explain(order[:, slot], True), size)
@@ -54,21 +55,11 @@ def over_classes(
     return sums, first
 
 
-def _of_nothing(terms: Callable[[Tensor, Tensor], dict[str, Tensor]], masks: Tensor) -> dict[str, Tensor]:
-    """Return the terms of an empty map, for their names and type."""
-    nothing = torch.zeros_like(masks[:1, :1], dtype=torch.promote_types(masks.dtype, torch.float32))
-    return terms(nothing, nothing)
-
-
 def all_objects(masks: Tensor, target: Tensor | None) -> Tensor:
-    """Return what the masks of all classes of a photo cover, ``(B, 1, H, W)``; nothing where one of them is missing.
+    """Return the union of the masks of all classes of a photo, ``(B, 1, H, W)``; empty if a class has no mask.
 
     The object of a class without a mask would stay behind, and the labels would no longer be true. Masks of photos of
-    one class stay as they are.
-
-    Args:
-        masks: ``(B, P, H, W)``, see ``over_classes``.
-        target: ``(B, C)``, 1 for the classes that are there; ``(B,)`` for photos of one class.
+    one class, whose target is ``(B,)``, stay as they are.
     """
     if target is None or target.ndim == 1 or masks.ndim == 3:
         return masks

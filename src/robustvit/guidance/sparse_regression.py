@@ -26,12 +26,12 @@ def sparse_regression(
     Args:
         features: ``(P, N, D)``, best centred and of deviation 1.
         labels: ``(P, N)``, below ``classes``.
-        classes: how many there are.
+        classes: number of classes.
         strength: C above 0; the smaller, the fewer weights differ from zero.
         start: initial weights and intercepts.
-        intercept: whether to fit one.
+        intercept: whether to fit intercepts.
         tolerance: largest final step of the scaled gradient.
-        most: most steps.
+        most: largest number of steps.
 
     Returns:
         Weights ``(P, classes, D)`` and intercepts ``(P, classes)``, float64.
@@ -50,8 +50,8 @@ def sparse_regression(
         new = moved.sign() * (moved.abs() - threshold).clamp(min=0)
         new_offsets = ahead_offsets - inverse * errors.sum(dim=1) if intercept else ahead_offsets
         step, step_offsets = new - ahead, new_offsets - ahead_offsets
-        if bool((torch.cat([step, step_offsets[..., None]], dim=2).abs().amax(dim=(1, 2)) / inverse[:, 0]).max()
-                <= tolerance):  # fmt: skip
+        largest = torch.cat([step, step_offsets[..., None]], dim=2).abs().amax(dim=(1, 2))
+        if bool((largest / inverse[:, 0]).max() <= tolerance):
             return new, new_offsets
         gone, gone_offsets = new - weights, new_offsets - offsets
         back = (step * gone).sum(dim=(1, 2)) + (step_offsets * gone_offsets).sum(dim=1) < 0
@@ -64,7 +64,7 @@ def sparse_regression(
 
 
 def _curvature(x: Tensor) -> Tensor:
-    """A bound ``(P,)`` of the second derivative of the mean cross-entropy: half the largest eigenvalue of X'X / N."""
+    """Return a bound ``(P,)`` of the mean cross-entropy's second derivative: half the largest eigenvalue of X'X / N."""
     full = torch.cat([x, x.new_ones(*x.shape[:2], 1)], dim=2)
     square = full @ full.mT if full.shape[1] < full.shape[2] else full.mT @ full
     return torch.linalg.eigvalsh(square / x.shape[1])[:, -1] / 2

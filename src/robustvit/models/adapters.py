@@ -16,7 +16,7 @@ from robustvit.common.files import read_json
 from robustvit.common.progress import warn
 from robustvit.models.checkpoints import read_file
 from robustvit.models.heads import count_head_classes
-from robustvit.models.state_dicts import in_float32
+from robustvit.models.state_dicts import in_float32, list_differences
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -29,55 +29,51 @@ _PREFIX = "base_model.model."
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """A folder that peft saved an adapter in.
-
-    Attributes:
-        folder: holds ``adapter_config.json`` and the weights.
-    """
+    """A folder in which peft saved an adapter: ``adapter_config.json`` and the weights."""
 
     folder: Path
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings in ``adapter_config.json``."""
-        found = read_json(self.folder / _SETTINGS)
-        if not isinstance(found, dict) or "peft_type" not in found:
+        settings = read_json(self.folder / _SETTINGS)
+        if not isinstance(settings, dict) or "peft_type" not in settings:
             raise UserError(f"expected settings of an adapter of peft in {self.folder / _SETTINGS}: save it again")
-        return found
+        return settings
 
     @cached_property
     def state(self) -> dict[str, Tensor]:
         """Its weights by name."""
-        _ = self.settings  # broken ones are named first
+        _ = self.settings  # broken settings are reported first
         file = next((self.folder / name for name in _FILES if (self.folder / name).is_file()), None)
         if file is None:
             raise UserError(f"expected {_FILES[0]} beside {self.folder / _SETTINGS}, found none: copy it there, too")
-        found = read_file(file)
-        if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+        state = read_file(file)
+        if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):
             raise UserError(f"expected the weights of an adapter in {file}: save it again with save_pretrained")
-        return in_float32(found, file)
+        return in_float32(state, file)
 
     @property
     def classes(self) -> int | None:
-        """Classes of the head that it brings, if it brings one."""
+        """Number of classes of the adapter's own head; None if it has no head."""
         return count_head_classes(self.state)
 
     @property
     def replaced(self) -> frozenset[str]:
-        """Names of the model's weights that it brings whole, such as those of the head."""
+        """Names of the model's weights that the adapter replaces whole, such as those of the head."""
         return frozenset(name.removeprefix(_PREFIX) for name in self.state)
 
     def put_on(self, network: nn.Module, kept: bool) -> tuple[nn.Module, KeptAdapter | None]:
-        """Return a network with the adapter merged into its weights, or with it apart; the network is changed."""
-        model = put_adapter(network, self)
+        """Return a network with the adapter merged into its weights, or ``kept`` apart; the network is changed."""
+        model = _add_adapter(network, self)
         if kept:
-            found = _keep(model)
-            return found.network, found
+            adapter = _keep_apart(model)
+            return adapter.network, adapter
         warn(f"the adapter in {self.folder} is merged into the weights of {type(network).__name__}")
         return merge(model), None
 
     def base(self) -> str:
-        """Return the model that it says it was made for."""
+        """Return the name of the model that the adapter was made for."""
         named = self.settings.get("base_model_name_or_path")
         if not named:
             raise UserError(
@@ -92,10 +88,10 @@ class AdapterFiles:
 
 @dataclass(frozen=True)
 class KeptAdapter:
-    """An adapter that is trained as it is: the model of peft around a network, and what of it trains.
+    """An adapter that is trained without merging it.
 
     Attributes:
-        model: peft's; its network is that of the classifier.
+        model: peft's model around the classifier's network.
         names: parameters of the network that belong to the adapter.
     """
 
@@ -105,11 +101,11 @@ class KeptAdapter:
     @property
     def network(self) -> nn.Module:
         """The network with the layers of the adapter in it."""
-        found: nn.Module = self.model.base_model.model
-        return found
+        network: nn.Module = self.model.base_model.model
+        return network
 
     def of(self, network: nn.Module) -> KeptAdapter:
-        """Return the adapter; refuse another network than the one that it is in."""
+        """Return the adapter; refuse a network that it is not in."""
         if network is not self.network:
             raise UserError(
                 f"the adapter of {type(network).__name__} cannot be trained apart from what is around it: give "
@@ -130,19 +126,19 @@ class KeptAdapter:
         _set_state(self.model, AdapterFiles(folder))
 
 
-def find_adapter(place: str | Path) -> AdapterFiles | None:
-    """Return the adapter that a folder, or a file in it, is; None if it is not one."""
-    path = Path(str(place).removeprefix("transformers:").removeprefix("local-dir:"))
+def find_adapter(source: str | Path) -> AdapterFiles | None:
+    """Return the adapter in a folder, or the one that a file belongs to; None if there is none."""
+    path = Path(str(source).removeprefix("transformers:").removeprefix("local-dir:"))
     folder = path.parent if path.name in _FILES else path
     return AdapterFiles(folder) if (folder / _SETTINGS).is_file() else None
 
 
-def put_adapter(network: nn.Module, files: AdapterFiles) -> PeftModel:
+def _add_adapter(network: nn.Module, files: AdapterFiles) -> PeftModel:
     """Return peft's model of a network with an adapter on it; the network is changed."""
     peft = import_extra("peft", "peft", f"the adapter {files.folder}")
     try:
         settings = peft.PeftConfig.from_pretrained(str(files.folder))
-        settings.inference_mode = False  # or its weights would be frozen, too
+        settings.inference_mode = False  # otherwise its weights would be frozen too
         model = peft.get_peft_model(network, settings)  # type: ignore[arg-type]
     except Exception as error:  # whatever peft raises
         reason = " ".join((str(error) or type(error).__name__).split())[:200]
@@ -155,18 +151,11 @@ def put_adapter(network: nn.Module, files: AdapterFiles) -> PeftModel:
 
 
 def _set_state(model: PeftModel, files: AdapterFiles) -> None:
-    """Load the weights of an adapter; refuse those of another one."""
+    """Load the weights of an adapter; refuse those of another adapter."""
     import peft
 
     own, given = peft.get_peft_model_state_dict(model), files.state
-    wrong = [f"lacks {name}" for name in own if name not in given]
-    wrong += [f"has {name}" for name in given if name not in own]
-    wrong += [
-        f"{name} is {tuple(given[name].shape)}, not {tuple(weight.shape)}"
-        for name, weight in own.items()
-        if name in given and given[name].shape != weight.shape
-    ]
-    if wrong:
+    if wrong := list_differences(given, own):
         raise UserError(f"the adapter in {files.folder} does not fit its settings or the model: it {wrong[0]}")
     peft.set_peft_model_state_dict(model, given)
 
@@ -185,21 +174,21 @@ def merge(model: PeftModel) -> nn.Module:
 def settle_adapter(
     source: str | Path | nn.Module, checkpoint: str | Path | None
 ) -> tuple[str | Path | nn.Module, str | Path | None, AdapterFiles | None]:
-    """Return model, checkpoint and adapter: a checkpoint may be an adapter, or the model one that names its model."""
-    if checkpoint is not None and (found := find_adapter(checkpoint)) is not None:
-        return source, None, found
-    if not isinstance(source, nn.Module) and (found := find_adapter(source)) is not None:
-        return found.base(), checkpoint, found
+    """Return model, checkpoint and adapter; the checkpoint, or the model itself, may be a folder with an adapter."""
+    if checkpoint is not None and (adapter := find_adapter(checkpoint)) is not None:
+        return source, None, adapter
+    if not isinstance(source, nn.Module) and (adapter := find_adapter(source)) is not None:
+        return adapter.base(), checkpoint, adapter
     return source, checkpoint, None
 
 
 def keep_given(source: object) -> KeptAdapter | None:
     """Return the adapter of a model of peft, in a copy of it in float32; None of anything else."""
-    return _keep(copy.deepcopy(source).float()) if isinstance(source, nn.Module) and is_adapted(source) else None
+    return _keep_apart(copy.deepcopy(source).float()) if isinstance(source, nn.Module) and is_adapted(source) else None
 
 
-def _keep(model: PeftModel) -> KeptAdapter:
-    """Return an adapter that stays apart from the weights: only what it brings is trained."""
+def _keep_apart(model: PeftModel) -> KeptAdapter:
+    """Return the adapter of a model, apart from its weights: it alone is trained."""
     if not hasattr(model, "merge_and_unload"):
         raise UserError(
             f"{type(model).__name__} holds an adapter without layers of its own, which cannot be trained here: use one "
@@ -211,5 +200,5 @@ def _keep(model: PeftModel) -> KeptAdapter:
 
 
 def is_adapted(module: nn.Module) -> bool:
-    """Whether a module is peft's, which holds a network with layers that are changed by an adapter."""
+    """Whether a module is a model of peft: a network with an adapter in its layers."""
     return any(kind.__module__.startswith("peft.") for kind in type(module).__mro__) and hasattr(module, "base_model")

@@ -22,7 +22,7 @@ from robustvit.models.state_dicts import AverageAsked, split_entry
 
 
 def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:
-    """Load the model to compare with, if any: a source, or "original" for the one that a run started from."""
+    """Load the model to compare with, if any: a source, or "original" for the model that a run started from."""
     baseline = models.baseline
     if baseline is None:
         return None
@@ -41,7 +41,7 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
             f"{classifier}, {baseline} has {other.num_classes} ({other.head_kind}): name one with the same outputs"
         )
     if other.class_names and classifier.class_names and other.class_names != classifier.class_names:
-        raise UserError(f"expected {baseline} to have the classes of {classifier} in the same order, it has others")
+        raise UserError(f"expected {baseline} to have the classes of {classifier} in the same order, got others")
     return other
 
 
@@ -53,7 +53,7 @@ def load_original(run: str | Path) -> Classifier:
         raise UserError(f"{run} started from {config['model']}: load that model yourself and name it as the baseline")
     if lacking := _find_missing(config):
         raise UserError(
-            f"{run} started from {lacking}, and it is not there any more: put it back (relative names count from the "
+            f"{run} started from {lacking}, which is no longer there: put it back (relative names count from the "
             "folder that finetune was called in), or name where the original is now, --baseline local-dir:FOLDER"
         )
     options = ModelOptions(
@@ -68,7 +68,7 @@ def load_original(run: str | Path) -> Classifier:
 
 
 def load_settled(source: str | Path | nn.Module, options: ModelOptions, *, keep_adapter: bool = False) -> Classifier:
-    """Load the model of a run that was started: older versions took the average where a checkpoint has one."""
+    """Load the model that a run started from; of a checkpoint with an average, older versions used the average."""
     try:
         return load_by_options(source, options, keep_adapter=keep_adapter)
     except AverageAsked as asked:

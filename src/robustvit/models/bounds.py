@@ -19,12 +19,10 @@ _SPARE = 10_000_000  # weights that a network may have beyond the bytes of its f
 
 
 def check_folder(folder: Path, build: Callable[[], nn.Module], checkpoint: str | None = None) -> None:
-    """Refuse a folder that asks for more layers or more weights than it can hold; nothing of that size is built.
+    """Refuse a model folder that asks for more layers or more weights than it can hold; nothing of that size is built.
 
-    Args:
-        folder: holds ``config.json`` and weights.
-        build: builds the network without its weights; called on the meta device, where weights take no memory.
-        checkpoint: a file of weights that is used instead of the folder's.
+    ``build`` builds the network without its weights, on the meta device, where weights take no memory. ``checkpoint``
+    is a file of weights that is used instead of the folder's.
     """
     check_settings(folder / "config.json")
     files = [one for one in folder.iterdir() if one.suffix in (".safetensors", ".bin", ".pt", ".pth")]
@@ -33,7 +31,7 @@ def check_folder(folder: Path, build: Callable[[], nn.Module], checkpoint: str |
     try:
         with torch.device("meta"):
             network = build()
-    except Exception:  # it cannot be built on the meta device, or not at all: building it says why
+    except Exception:  # it cannot be built on the meta device, or at all: building it will say why
         return
     needed = sum(weight.numel() for weight in (*network.parameters(), *network.buffers()))
     if needed > held + _SPARE:  # a weight takes a byte or more
@@ -58,7 +56,7 @@ def check_settings(file: Path) -> None:
 
 
 def _numbers(settings: object) -> Iterator[tuple[str, float]]:
-    """Yield every number in settings with the name that it stands under."""
+    """Yield every number in settings with its name."""
     waiting = [("", settings)]
     while waiting:
         name, value = waiting.pop()

@@ -1,4 +1,4 @@
-"""Files of weights: read without running code in them, and named by what else they are."""
+"""Files of weights: read without running code in them; other files are recognised and refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from robustvit.common.errors import UserError
 
-# What a file is that holds no weights of PyTorch, by its first bytes.
+# Files without weights of PyTorch, by their first bytes.
 _OTHER_FILES = (
     (b"\x89HDF\r\n\x1a\n", "a file of Keras or TensorFlow (HDF5): convert it to PyTorch"),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself: run git lfs pull"),
@@ -31,10 +31,10 @@ _OTHER_FILES = (
 
 
 class _Settings:
-    """Stands in for dictionaries of training scripts: it takes any arguments, and makes a plain dictionary."""
+    """Stands in for the dictionaries of training scripts: takes any arguments, and makes a plain dictionary."""
 
     def __new__(cls, *_: object) -> OrderedDict[str, Any]:  # type: ignore[misc]
-        return OrderedDict()  # the only kind that PyTorch fills
+        return OrderedDict()  # the only kind of dictionary that PyTorch fills
 
 
 _STAND_INS = (
@@ -78,8 +78,7 @@ def read_file(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"expected a checkpoint file, found none at {path}: check the path")
     try:
-        named = path.suffix.lower() == ".safetensors"
-        if named or _is_safetensors(path):
+        if path.suffix.lower() == ".safetensors" or _is_safetensors(path):
             return load_file(path)
         refuse_other_file(path)
         return _load_pickle(path)
@@ -100,7 +99,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def refuse_other_file(path: Path) -> None:
-    """Refuse a file that is known to hold no weights of PyTorch, and say what it is."""
+    """Refuse a file of a known kind without weights of PyTorch, and say what it is."""
     with path.open("rb") as file:
         start = file.read(32).lstrip()
     for mark, what in _OTHER_FILES:
@@ -132,7 +131,7 @@ def _load_pickle(path: Path) -> Any:
 
 
 def _explain_refusal(path: Path, error: str) -> str:
-    """Return the line that names what a file holds and why it is not read."""
+    """Say in one line what a file holds and why it is not read."""
     if "TorchScript" in error:
         return f"expected a checkpoint of PyTorch, {path} is a TorchScript model: save its state dict instead"
     named = re.search(r"GLOBAL ([\w.]+)|[Ff]unction ([\w.]+)|class '([\w.]+)'", error)

@@ -1,4 +1,4 @@
-"""Names of classes as users give them: a list, a text, a file."""
+"""Class names as users give them: a list, a text, a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_names(given: ClassNames | Path) -> tuple[str, ...]:
         try:
             given = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"expected class names as UTF-8 text in {path}, it cannot be read: {error}") from error
+            raise UserError(f"expected class names as UTF-8 text in {path}, but cannot read it: {error}") from error
     names = tuple(name.strip() for name in given if name.strip())
     if len(set(names)) < 2 or len(set(names)) != len(names):
         raise UserError(f"expected at least two different class names, each once, got {len(names)} ({names[:3]} ...)")

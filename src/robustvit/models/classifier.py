@@ -43,13 +43,13 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
-    # Measured when a module is loaded: its number of logits, and the tokens that a head of its own reads.
+    # Measured when a module is loaded: its number of logits, and the tokens that its custom head reads.
     classes: int | None = None
     pixels = PixelOptions()
     head_kind: HeadKind = "softmax"
-    recorded_head: HeadKind | None = None  # what is known of it: from its folder, or once settled
+    recorded_head: HeadKind | None = None  # as its folder says, or as it was settled
     readout: Readout | Literal["unclear"] | None = None
-    adapter: KeptAdapter | None = None  # one that is trained as it is, if any
+    adapter: KeptAdapter | None = None  # an adapter that is trained without merging it
 
     def __init__(
         self,
@@ -83,8 +83,8 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits ``(B, C)`` of images ``(B, 3, H, W)`` in [0, 1].
 
-        A head of one logit z returns ``(0, z)``: the softmax of the two is the sigmoid of z and what is left to 1, and
-        their cross-entropy is the binary one. So all that is said of two classes holds for it.
+        A head of one logit z returns ``(0, z)``: their softmax is the sigmoid of -z and of z, and their cross-entropy
+        the binary cross-entropy, so that the model behaves as a classifier of two classes.
         """
         if self.preprocessing.channels == 1 and images.shape[1] == 3:
             images = (images * images.new_tensor(_GREY)[:, None, None]).sum(dim=1, keepdim=True)
@@ -93,7 +93,7 @@ class Classifier(nn.Module):
         return torch.cat((logits.new_zeros(logits.shape), logits), dim=1) if self.head_kind == "binary" else logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return what logits ``(B, C)`` say: probabilities in [0, 1], or for a regression the numbers themselves."""
+        """Return the probabilities in [0, 1] of logits ``(B, C)``, or for a regression the numbers themselves."""
         if self.head_kind == "regression":
             return logits
         return logits.softmax(dim=1) if self.head_kind in ("softmax", "binary") else logits.sigmoid()
@@ -107,7 +107,12 @@ class Classifier(nn.Module):
         return self.class_names[label] if self.class_names else f"{word} {label}"
 
 
+def find_classifier(model: nn.Module) -> Classifier | None:
+    """Return the ``Classifier`` that a model is or holds, or None for a bare network."""
+    return next((module for module in model.modules() if isinstance(module, Classifier)), None)
+
+
 def head_kind_of(model: nn.Module) -> HeadKind:
     """Return what the outputs of a model mean, which may be wrapped; softmax for a bare network."""
-    found = next((one for one in model.modules() if isinstance(one, Classifier)), None)
-    return "softmax" if found is None else found.head_kind
+    classifier = find_classifier(model)
+    return "softmax" if classifier is None else classifier.head_kind

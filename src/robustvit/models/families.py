@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
+from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
@@ -59,7 +61,7 @@ class Layout:
 
     def read_from(self, readout: Readout) -> Layout:
         """Return the layout of the same transformer whose logits are read from other tokens."""
-        return replace(self, readout=readout, class_only=_class_only(self.blocks, readout))
+        return replace(self, readout=readout, class_only=_find_class_only(self.blocks, readout))
 
     @property
     def calls(self) -> int:
@@ -103,30 +105,28 @@ def register_family(model: type[nn.Module] | str) -> Callable[[Callable[[Any], L
 
 
 def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
-    """Return how the vision transformer inside ``model`` arranges its tokens.
+    """Return how the vision transformer in a network, or in a module around it, arranges its tokens.
 
-    Args:
-        model: a network, or a module that holds one.
-        headless: accept a network without a classification head, of which only features are needed.
+    A network without a classification head is refused, unless only its features are needed (``headless``).
     """
     whole = getattr(model, "network", model)
     for module in model.modules():
-        describe = _describer(module)
+        describe = _find_description(module)
         if describe is None:
             continue
         if module is whole and not headless and getattr(module, "num_classes", 1) <= 0:
             name = type(module).__name__
             raise UserError(f"{name} has no classification head, so no logit to explain: set num_classes")
         layout = describe(module)
-        measured = getattr(model, "readout", None)  # of a Classifier with a custom head
-        readout = None if module is whole else measured  # what was registered for the whole counts
+        # A Classifier with a custom head has measured its readout, which a family of the whole network overrides.
+        readout = None if module is whole else getattr(model, "readout", None)
         if readout == "unclear":
             raise unsupported(whole, "its head does not tell how much each token counts (register_family can say so)")
         return layout if readout in (None, layout.readout) else layout.read_from(readout)
-    raise unsupported(whole, _reason(model))
+    raise unsupported(whole, _explain_unknown(model))
 
 
-def _describer(module: nn.Module) -> Callable[[Any], Layout] | None:
+def _find_description(module: nn.Module) -> Callable[[Any], Layout] | None:
     for kind in type(module).__mro__:
         describe = _FAMILIES.get(kind) or _FAMILIES.get(f"{kind.__module__}.{kind.__qualname__}")
         if describe is not None and (kind is type(module) or not type(module).__module__.startswith("timm.")):
@@ -142,7 +142,7 @@ def unsupported(model: nn.Module, reason: str) -> UserError:
     )
 
 
-def _reason(model: nn.Module) -> str:
+def _explain_unknown(model: nn.Module) -> str:
     names = {type(module).__name__ for module in model.modules()}
     if any(word in name for name in names for word in ("Window", "Swin", "MaxxVit", "Hiera", "PartitionAttention")):
         return "it attends inside windows, so no row of its maps covers the whole image"
@@ -151,11 +151,22 @@ def _reason(model: nn.Module) -> str:
     return "its family is not known (a transformer with one attention over all tokens per block can be registered)"
 
 
-def _class_only(blocks: Sequence[nn.Module], readout: Readout) -> tuple[nn.Module, ...]:
+def _make_layout(
+    blocks: Iterable[nn.Module],
+    patch: int | Sequence[int],
+    prefix: int = 1,
+    readout: Readout = "class",
+    pads: bool = False,
+) -> Layout:
+    blocks = list(blocks)
+    return Layout(blocks, to_2tuple(patch), prefix, readout, pads, _find_class_only(blocks, readout))
+
+
+def _find_class_only(blocks: Sequence[nn.Module], readout: Readout) -> tuple[nn.Module, ...]:
     """Return the modules of the last block of which only the class token's output is used."""
-    places = ("mlp", "attn.proj", "attention.o_proj", "attention.output.dense") if readout == "class" else ()
-    found = dict(blocks[-1].named_modules())
-    return tuple(found[place] for place in places if place in found)
+    names = ("mlp", "attn.proj", "attention.o_proj", "attention.output.dense") if readout == "class" else ()
+    modules = dict(blocks[-1].named_modules())
+    return tuple(modules[name] for name in names if name in modules)
 
 
 _TIMM_BLOCKS = ("Block", "ResPostBlock", "EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock")
@@ -175,23 +186,19 @@ def _timm(model: TimmTransformer) -> Layout:
             raise unsupported(model, f"its {type(block).__name__}s have parallel or differential attention")
         if "Diff" in attention:
             raise unsupported(model, f"its {attention} is the difference of two maps")
-    prefix = model.num_prefix_tokens
-    readout = _timm_readout(model)
-    patch = _patch_size(model.patch_embed.feat_ratio(as_scalar=False))  # a hybrid's stem has a stride of its own
-    padded = bool(getattr(model.patch_embed, "dynamic_img_pad", False))
-    blocks = list(model.blocks)
-    return Layout(blocks, patch, prefix, readout, padded, _class_only(blocks, readout))
+    patch_size = model.patch_embed.feat_ratio(as_scalar=False)  # a hybrid's stem has a stride too
+    pads = bool(getattr(model.patch_embed, "dynamic_img_pad", False))
+    return _make_layout(model.blocks, patch_size, model.num_prefix_tokens, _timm_readout(model), pads)
 
 
 def _timm_readout(model: TimmTransformer) -> Readout:
     pool = model.global_pool
-    inclusive = bool(getattr(model, "pool_include_prefix", False))
     if hasattr(model, "head_dist"):
         return "distilled"
     if pool == "token" and model.num_prefix_tokens:
         return "class"
     if pool == "avg":
-        return "tokens" if inclusive else "patches"
+        return "tokens" if getattr(model, "pool_include_prefix", False) else "patches"
     if pool == "map":
         return "pool"
     raise unsupported(model, f"its pooling {pool!r} does not say how much each token counts")
@@ -201,67 +208,46 @@ for _name in _TIMM_MODELS:
     register_family(f"timm.models.{_name}")(_timm)
 
 
-def _patch_size(size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return height, width
-
-
 @register_family("torchvision.models.vision_transformer.VisionTransformer")
 def _torchvision(model: TorchvisionTransformer) -> Layout:
-    blocks = list(model.encoder.layers)
-    return Layout(blocks, _patch_size(model.patch_size), class_only=_class_only(blocks, "class"))
+    return _make_layout(model.encoder.layers, model.patch_size)
 
 
 @register_family("open_clip.transformer.VisionTransformer")
 def _open_clip(model: OpenClipTransformer) -> Layout:
     if model.attn_pool is not None or model.pool_type not in ("tok", "avg"):
         raise unsupported(model, "its pooling by several queries does not say how much each token counts")
-    blocks = list(model.transformer.resblocks)
     readout: Readout = "class" if model.pool_type == "tok" else "patches"
-    return Layout(blocks, _patch_size(model.patch_size), readout=readout, class_only=_class_only(blocks, readout))
+    return _make_layout(model.transformer.resblocks, model.patch_size, readout=readout)
 
 
-def _transformers(backbone: str, prefix: int, readout: Readout) -> Callable[[Any], Layout]:
-    def describe(model: PreTrainedModel) -> Layout:
-        config = getattr(model.config, "vision_config", model.config)
-        inner = getattr(model, backbone) if backbone else model
-        lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
-        blocks, tokens = list(lists[0]), prefix + getattr(config, "num_register_tokens", 0)
-        how: Readout = "patches" if getattr(config, "use_mean_pooling", False) else readout
-        return Layout(blocks, _patch_size(config.patch_size), tokens, how, class_only=_class_only(blocks, how))
-
-    return describe
+def _transformers(backbone: str, prefix: int, readout: Readout, model: PreTrainedModel) -> Layout:
+    config = getattr(model.config, "vision_config", model.config)
+    inner = getattr(model, backbone) if backbone else model
+    lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
+    prefix += getattr(config, "num_register_tokens", 0)
+    readout = "patches" if getattr(config, "use_mean_pooling", False) else readout
+    return _make_layout(lists[0], config.patch_size, prefix, readout)
 
 
-# Attribute that holds the backbone, tokens before the patches (registers are added), and what the logits are read from.
-_HUGGING_FACE: dict[str, tuple[str, int, Readout]] = {
-    "vit.modeling_vit.ViTForImageClassification": ("vit", 1, "class"),
-    "deit.modeling_deit.DeiTForImageClassification": ("deit", 2, "class"),
-    "deit.modeling_deit.DeiTForImageClassificationWithTeacher": ("deit", 2, "distilled"),
-    "beit.modeling_beit.BeitForImageClassification": ("beit", 1, "class"),
-    "dinov2.modeling_dinov2.Dinov2ForImageClassification": ("dinov2", 1, "class+patches"),
-    "dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegistersForImageClassification": (
-        "dinov2_with_registers",
-        1,
-        "class+patches",
-    ),
-    "vit_msn.modeling_vit_msn.ViTMSNForImageClassification": ("vit", 1, "class"),
-    "ijepa.modeling_ijepa.IJepaForImageClassification": ("ijepa", 0, "patches"),
-    "clip.modeling_clip.CLIPForImageClassification": ("vision_model", 1, "patches"),
-    "siglip.modeling_siglip.SiglipForImageClassification": ("vision_model", 0, "patches"),
+_REGISTERS = "dinov2_with_registers"
+# By the start of the classes' names: the attribute of the classifier that holds the backbone, tokens before the patches
+# (registers are added), and what its logits are read from; last, what is read from a backbone under a custom head,
+# unless that is measured.
+_HUGGING_FACE: dict[str, tuple[str, int, Readout, Readout]] = {
+    "vit.modeling_vit.ViT": ("vit", 1, "class", "class"),
+    "deit.modeling_deit.DeiT": ("deit", 2, "class", "class"),
+    "beit.modeling_beit.Beit": ("beit", 1, "class", "class"),
+    "dinov2.modeling_dinov2.Dinov2": ("dinov2", 1, "class+patches", "class"),
+    f"{_REGISTERS}.modeling_{_REGISTERS}.Dinov2WithRegisters": (_REGISTERS, 1, "class+patches", "class"),
+    "vit_msn.modeling_vit_msn.ViTMSN": ("vit", 1, "class", "class"),
+    "ijepa.modeling_ijepa.IJepa": ("ijepa", 0, "patches", "patches"),
+    "clip.modeling_clip.CLIP": ("vision_model", 1, "patches", "class"),
+    "siglip.modeling_siglip.Siglip": ("vision_model", 0, "patches", "pool"),
 }
-# Backbones, for modules that put a head of their own on them; which tokens that reads is measured.
-_BACKBONES: tuple[tuple[str, int, Readout], ...] = (
-    ("vit.modeling_vit.ViT", 1, "class"),
-    ("deit.modeling_deit.DeiT", 2, "class"),
-    ("beit.modeling_beit.Beit", 1, "class"),
-    ("dinov2.modeling_dinov2.Dinov2", 1, "class"),
-    ("dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegisters", 1, "class"),
-    ("vit_msn.modeling_vit_msn.ViTMSN", 1, "class"),
-    ("ijepa.modeling_ijepa.IJepa", 0, "patches"),
-    ("clip.modeling_clip.CLIPVision", 1, "class"),
-    ("siglip.modeling_siglip.SiglipVision", 0, "pool"),
-)
-_HUGGING_FACE |= {f"{place}Model": ("", tokens, readout) for place, tokens, readout in _BACKBONES}
-for _name, _described in _HUGGING_FACE.items():
-    register_family(f"transformers.models.{_name}")(_transformers(*_described))
+for _name, (_backbone, _prefix, _readout, _bare) in _HUGGING_FACE.items():
+    _start, _end = f"transformers.models.{_name}", "VisionModel" if _backbone == "vision_model" else "Model"
+    register_family(f"{_start}ForImageClassification")(partial(_transformers, _backbone, _prefix, _readout))
+    register_family(f"{_start}{_end}")(partial(_transformers, "", _prefix, _bare))
+_distilled = register_family("transformers.models.deit.modeling_deit.DeiTForImageClassificationWithTeacher")
+_distilled(partial(_transformers, "deit", 2, "distilled"))

@@ -25,16 +25,15 @@ from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted
 from robustvit.models.libraries.library import readable_errors, refuse_other_head
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.quantised import refuse_quantised_settings
+from robustvit.models.shards import WEIGHT_SUFFIXES
 from robustvit.models.state_dicts import say_float32
 
 _NAMES = {torch.bfloat16: "BF16", torch.float16: "F16"}  # in the headers of safetensors
-_WEIGHTS = (".ckpt", ".pth", ".pt", ".safetensors", ".bin", ".tar")
-
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-class Beside(NamedTuple):
-    """What lies beside a file of weights: preprocessing, names of classes, how photos were read, what outputs mean."""
+class SavedSettings(NamedTuple):
+    """Settings beside a file of weights: preprocessing, class names, how photos were read, what the outputs mean."""
 
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
@@ -47,30 +46,29 @@ def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
     check_settings(folder / "open_clip_config.json")
     if library.name == "open_clip" and (folder / "open_clip_config.json").is_file():
         return library.load(str(folder), wanted)
-    inside = [place for place in (folder, folder / "best") if (place / "config.json").is_file()]
-    if not inside:
+    inner = next((one for one in (folder, folder / "best") if (one / "config.json").is_file()), None)
+    if inner is None:
         raise UserError(_explain_folder(folder))
-    place = inside[0]
-    check_settings(place / "config.json")
-    config = _read_config(place)
-    refuse_quantised_settings(config, place)
+    check_settings(inner / "config.json")
+    config = _read_config(inner)
+    refuse_quantised_settings(config, inner)
     if "model_type" not in config:
-        _say_halves(place / "model.safetensors")
-    _warn_if_refused(place)
+        _say_halves(inner / "model.safetensors")
+    _warn_if_refused(inner)
     wanted = replace(wanted, pretrained=wanted.state is None)  # a folder holds its own weights
-    pixels = _recorded_pixels(config, place)
+    pixels = _read_pixels(config, inner)
     if str(config.get("library")) in LIBRARIES:
-        loaded = _rebuild(place, LIBRARIES[config["library"]], config, wanted)
+        loaded = _rebuild(inner, LIBRARIES[config["library"]], config, wanted)
     elif "model_type" in config:
-        loaded = LIBRARIES["transformers"].load(str(place), wanted)
+        loaded = LIBRARIES["transformers"].load(str(inner), wanted)
     else:
-        loaded = LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
-    head = _recorded_head(config, place)
+        loaded = LIBRARIES["timm"].load(f"local-dir:{inner}", wanted)
+    head = _read_head(config, inner)
     names = tuple(map(str, config.get("label_names") or ())) if head == "binary" else loaded.class_names
     return replace(loaded, pixels=pixels, head=head, class_names=names)
 
 
-def _recorded_head(config: dict[str, Any], folder: Path) -> HeadKind | None:
+def _read_head(config: dict[str, Any], folder: Path) -> HeadKind | None:
     """Return what the outputs of a saved model mean, as ``save_model`` recorded it; None if it did not."""
     said = config.get("head")
     if said is None or said in get_args(HeadKind):
@@ -81,7 +79,7 @@ def _recorded_head(config: dict[str, Any], folder: Path) -> HeadKind | None:
     )
 
 
-def _recorded_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
+def _read_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
     """Return how the photos of a run were read, as ``save_model`` recorded it."""
     said = config.get("pixels") or {}
     try:
@@ -94,46 +92,43 @@ def _recorded_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
 
 
 def _say_halves(file: Path) -> None:
-    """Say that weights of 16 bits are converted; transformers' own folders say so once they are loaded.
+    """Say that weights of 16 bits are converted; folders of transformers say so once they are loaded.
 
-    The package's own model is not a user's: nothing is lost there that they must know of.
+    Nothing is said of the package's embedded model, which is not the user's.
     """
     if file.is_file() and not file.resolve().is_relative_to(_PACKAGE):
         with suppress(Exception), safe_open(file, "pt") as weights:  # a broken file is refused when it is loaded
-            found = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118 - no dictionary
-            if halves := [kind for kind in (torch.bfloat16, torch.float16) if _NAMES[kind] in found]:
+            kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118 - no dictionary
+            if halves := [kind for kind, name in _NAMES.items() if name in kinds]:
                 say_float32(halves, file.parent)
 
 
 def _explain_folder(folder: Path) -> str:
-    """Return the line that says what a folder without ``config.json`` holds, and what reads it."""
+    """Say in one line what a folder without ``config.json`` holds, and how to load it."""
     expected = f"expected a model folder with config.json at {folder}, or a run folder with best/ in it"
-    files = sorted(
-        one for kind in ("ckpt", "pth", "pt", "safetensors", "bin", "tar") for one in folder.rglob(f"*.{kind}")
-    )
-    if files:
+    if files := sorted(file for file in folder.rglob("*") if file.suffix in WEIGHT_SUFFIXES):
         return f"{expected}; it holds weights: give the model's name and --checkpoint {files[0]}"
     return expected
 
 
-def saved_beside(checkpoint: str | None) -> Beside:
-    """Return what ``save_model`` wrote beside a file of weights, if it did."""
+def read_settings_beside(checkpoint: str | None) -> SavedSettings:
+    """Return the settings that ``save_model`` wrote beside a file of weights, if it did."""
     file = Path(checkpoint or "").parent / "config.json"
     if checkpoint is None or not file.is_file():
-        return Beside()
+        return SavedSettings()
     config = _read_config(file.parent)
     if str(config.get("library")) not in LIBRARIES or not isinstance(config.get("preprocessing"), dict):
-        return Beside()
+        return SavedSettings()
     names = tuple(map(str, config.get("label_names") or ()))
-    pixels, head = _recorded_pixels(config, file.parent), _recorded_head(config, file.parent)
-    return Beside(Preprocessing.from_dict(config["preprocessing"]), names, pixels, head)
+    pixels, head = _read_pixels(config, file.parent), _read_head(config, file.parent)
+    return SavedSettings(Preprocessing.from_dict(config["preprocessing"]), names, pixels, head)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / "config.json")
-    if not isinstance(found, dict):
-        raise UserError(f"cannot load local-dir:{folder}: its config.json is broken, it is a {type(found).__name__}")
-    return found
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise UserError(f"cannot load local-dir:{folder}: its config.json is broken, it is a {type(config).__name__}")
+    return config
 
 
 def _rebuild(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
@@ -158,7 +153,7 @@ def _build(library: Library, folder: Path, config: dict[str, Any]) -> nn.Module:
 
 
 def _warn_if_refused(folder: Path) -> None:
-    """Warn if a model was refused by the verdict of its run, so that it is not taken for an improvement."""
+    """Warn of a model that the verdict of its run did not accept, so that it is not taken for an improvement."""
     said = None
     if (folder / "verdict.json").is_file():
         verdict = read_verdict(folder / "verdict.json")

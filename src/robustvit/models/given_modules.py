@@ -1,4 +1,4 @@
-"""Modules given from Python: what they hold, how photos are prepared for them, and what they return."""
+"""Modules given from Python: the network in them, how photos are prepared for it, and what it returns."""
 
 from __future__ import annotations
 
@@ -13,26 +13,20 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.models.families import Readout
-from robustvit.models.forward_pass import ForwardPass, describe_channels, run_on_noise
+from robustvit.models.forward_pass import ForwardPass, describe_channels, measure_readout, run_on_noise
 from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.heads import classes_of, describe_head, replace_head
 from robustvit.models.kinds import channels_of, find_inside, is_torchvision, made_by
 from robustvit.models.outputs import OutputKind, output_kind
 from robustvit.models.preprocessing import Preprocessing
-from robustvit.models.readout import measure_readout
-from robustvit.models.unwrap import unwrap
+from robustvit.models.unwrap import copy_shallow, unwrap
 
 
 @dataclass(frozen=True)
 class GivenModule:
-    """A network as the rest of the package takes it.
+    """A network as the rest of the package takes it; without wrappers, and a library's own if nothing is put around it.
 
-    Attributes:
-        network: without wrappers; the network of a library itself if the module only passes images and logits through.
-        preprocessing: of the network inside, or as given.
-        classes: number of logits.
-        kind: what the network returns.
-        readout: the tokens that a custom head reads, if the network inside is a vision transformer.
+    ``readout`` are the tokens that a custom head reads, if the network inside is a vision transformer.
     """
 
     network: nn.Module
@@ -45,18 +39,18 @@ class GivenModule:
 def read_module(
     network: nn.Module, given: GivenPreprocessing, own: Preprocessing | None = None, *, exact: bool = False
 ) -> GivenModule:
-    """Take off wrappers and find out, with one forward pass, how a network from Python is to be used.
+    """Take off wrappers and find out, with one forward pass, how to use a network that maps images to logits.
 
     Args:
-        network: any module that maps images to logits.
-        given: what the user says about its preprocessing.
-        own: what is known of it otherwise.
-        exact: whether that is the preprocessing of the module itself, not of the network inside.
+        network: the module.
+        given: the user's settings of its preprocessing.
+        own: its preprocessing, if that is known.
+        exact: whether ``own`` is the preprocessing of the module itself, not of the network inside.
     """
     network = unwrap(network)
     if any(weight.dtype == torch.float64 for weight in network.parameters()):
         network = copy.deepcopy(network).float()
-    network = _only_part(network)
+    network = _find_model_of_lightning(network)
     if list(find_inside(network)) == [network]:
         check_channels(network)
     own = given.apply(own) or Preprocessing.of(network)
@@ -72,13 +66,13 @@ def read_module(
 
 
 def check_channels(network: nn.Module) -> None:
-    """Refuse a library's network that takes other images than those of one or three channels."""
+    """Refuse a library's network that takes images of other than one or three channels."""
     if (channels := channels_of(network)) not in (1, 3):
         raise UserError(describe_channels(network, channels))
 
 
 def _run_either(network: nn.Module, own: Preprocessing) -> tuple[Preprocessing, ForwardPass]:
-    """Run a network on noise of three channels, or on grey noise if it has a part for it and takes nothing else."""
+    """Run a network on noise of three channels, or on grey noise if it takes that alone."""
     colours = own.with_channels(3)
     if channels_of(network) != 1:
         return colours, run_on_noise(network, colours)
@@ -89,7 +83,7 @@ def _run_either(network: nn.Module, own: Preprocessing) -> tuple[Preprocessing, 
         return grey, run_on_noise(network, grey)
 
 
-def _only_part(network: nn.Module) -> nn.Module:
+def _find_model_of_lightning(network: nn.Module) -> nn.Module:
     """Return the model that a LightningModule without a forward pass holds."""
     if not made_by(network, "lightning") and not made_by(network, "pytorch_lightning"):
         return network
@@ -97,14 +91,14 @@ def _only_part(network: nn.Module) -> nn.Module:
     inside = list(find_inside(network))
     if not defined.__module__.startswith(("lightning.", "pytorch_lightning.", "torch.")) or len(inside) != 1:
         return network
-    warn(f"{type(network).__name__} has no forward: the {type(inside[0]).__name__} in it is taken")
+    warn(f"{type(network).__name__} has no forward: the {type(inside[0]).__name__} in it is used")
     return inside[0]
 
 
 def _compensate(
     network: nn.Module, inside: nn.Module, seen: ForwardPass, own: Preprocessing, given: GivenPreprocessing
 ) -> Preprocessing:
-    """Return the preprocessing after which the network inside receives what its own settings say.
+    """Return the preprocessing after which the network inside receives images as its settings say.
 
     A module may normalise images itself, from [0, 1] or from 0 to 255.
     """
@@ -114,8 +108,8 @@ def _compensate(
     scale = None if received is None else _fit_scale(seen.images.detach(), received.detach())
     if scale is None:
         raise UserError(
-            f"{type(network).__name__} changes its images before its {type(inside).__name__} receives them, so that "
-            "the settings of that do not tell how photos are prepared: give --mean and --std (in Python: "
+            f"{type(network).__name__} changes its images before its {type(inside).__name__} receives them, whose "
+            "settings then do not tell how photos are prepared: give --mean and --std (in Python: "
             "preprocessing={'mean': ..., 'std': ...})"
         )
     mean, std = scale
@@ -133,7 +127,7 @@ def _compensate(
 
 
 def _fit_scale(given: Tensor, received: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return mean and std by which images were normalised, or None if something else happened to them."""
+    """Return mean and std by which images were normalised, or None if they were changed in another way."""
     if given.shape != received.shape:
         return None
     before, after = (x.cpu().double().transpose(0, 1).flatten(1) for x in (given, received))
@@ -147,7 +141,7 @@ def _fit_scale(given: Tensor, received: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 def _simplify(network: nn.Module, inside: nn.Module, seen: ForwardPass, own: Preprocessing) -> nn.Module:
-    """Return the network inside if the module only passes images to it and its logits on, or puts a head on it."""
+    """Return the network inside if the module only passes images and logits through, or puts a head on it."""
     if seen.received_by(inside) is not seen.images:
         return network
     call = next((one for one in seen.calls if one.module is inside), None)
@@ -175,7 +169,7 @@ def _tensors(output: object) -> list[Tensor]:
 
 
 def _layers_between(start: Tensor, seen: ForwardPass) -> list[nn.Module]:
-    """Return the layers that lead from a backbone's features to the logits, or none if something else does."""
+    """Return the layers from a backbone's features to the logits; none if other operations lie between."""
     layers: list[nn.Module] = []
     current, left = start, [call for call in seen.calls if call.received and not list(find_inside(call.module))]
     while current is not seen.logits:
@@ -193,11 +187,10 @@ def _layers_between(start: Tensor, seen: ForwardPass) -> list[nn.Module]:
 
 def _with_head(backbone: Any, head: nn.Module, classes: int) -> nn.Module:
     """Return a copy of a backbone that ends in a head; weights are shared."""
-    joined = copy.copy(backbone)
-    joined._modules = dict(backbone._modules)
+    joined: Any = copy_shallow(backbone)
     if is_torchvision(backbone) and hasattr(backbone, "heads"):
         joined.heads = nn.Sequential(OrderedDict(head=head)) if isinstance(head, nn.Linear) else head
     else:
         replace_head(joined, head)
     joined.num_classes = classes
-    return joined  # type: ignore[no-any-return]
+    return joined

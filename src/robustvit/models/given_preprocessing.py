@@ -1,4 +1,4 @@
-"""What the user says about how photos are prepared, read and checked."""
+"""The options on how photos are prepared, read and checked."""
 
 from __future__ import annotations
 
@@ -14,14 +14,7 @@ from robustvit.models.preprocessing import LARGEST_SIDE, Preprocessing
 
 @dataclass(frozen=True)
 class GivenPreprocessing:
-    """What the user says about the preprocessing; None where the model decides.
-
-    Attributes:
-        mean: one number, or one per channel.
-        std: likewise.
-        input_size: side in pixels, or height and width.
-        interpolation: ``nearest``, ``bilinear`` or ``bicubic``.
-    """
+    """The user's settings of the preprocessing; None where the model decides. See ``Preprocessing``."""
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -47,7 +40,7 @@ class GivenPreprocessing:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """The settings that were given."""
+        """The settings that were given, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @property
@@ -63,7 +56,8 @@ class GivenPreprocessing:
 
 
 def _read_numbers(name: str, given: object, counts: tuple[int, ...], separators: str) -> list[float]:
-    text = str(given).strip("()[] ") if isinstance(given, (str, int, float)) else ",".join(map(str, _listed(given)))
+    listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    text = ",".join(map(str, listed)).strip("()[] ")
     for separator in separators:
         text = text.replace(separator, ",")
     try:
@@ -73,10 +67,6 @@ def _read_numbers(name: str, given: object, counts: tuple[int, ...], separators:
     if len(numbers) not in counts:
         raise UserError(f"expected --{name} as {' or '.join(map(str, counts))} numbers with commas, got {given!r:.60}")
     return numbers
-
-
-def _listed(given: object) -> list[object]:
-    return list(given) if isinstance(given, Sequence) else [given]
 
 
 def _read_channels(name: str, given: object) -> tuple[float, ...] | None:

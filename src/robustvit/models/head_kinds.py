@@ -1,4 +1,4 @@
-"""What the outputs of a model mean: told where the model says it, else asked for."""
+"""What the outputs of a model mean: as the model's settings say, or as the user says."""
 
 from __future__ import annotations
 
@@ -25,12 +25,9 @@ _WORDS: dict[HeadKind, str] = {
 def settle_head(
     classifier: Classifier, asked: HeadKind | None = None, names: Sequence[str] | None = None
 ) -> Classifier:
-    """Set what the outputs of a classifier mean: as asked for, else as the model says, else one class a photo.
+    """Set what the outputs of a classifier mean: ``asked``, else as the model says, else one class a photo.
 
-    Args:
-        classifier: changed in place.
-        asked: ``--head``.
-        names: class names that were given; two names for one output say that it is a class and its absence.
+    Class names that were given for a single output say that it is a class and its absence.
     """
     outputs, recorded = classifier.outputs, classifier.recorded_head
     said = tell_head(classifier)
@@ -42,7 +39,7 @@ def settle_head(
             f"{classifier} returns one number per photo, and nothing says what it is: give --head binary (a class and "
             "its absence, from a sigmoid) or --head regression"
         )
-    _check(classifier, kind, outputs)
+    _check_outputs(classifier, kind, outputs)
     classifier.head_kind = classifier.recorded_head = kind
     if kind == "binary" and len(classifier.class_names) == 1:
         classifier.class_names = (f"not {classifier.class_names[0]}", classifier.class_names[0])
@@ -54,14 +51,14 @@ def settle_head(
 
 
 def tell_head(classifier: Classifier) -> HeadKind | None:
-    """Return what a network says of its outputs, by its library's settings or a sigmoid at its end."""
+    """Return what the outputs mean by the settings of the network, or a sigmoid at its end; None if neither says."""
     if classifier.kind == "sigmoids":
         return "binary" if classifier.outputs == 1 else "multi-label"
     return library_of(classifier.network).head_kind(classifier.network)
 
 
-def _check(classifier: Classifier, kind: HeadKind, outputs: int) -> None:
-    """Refuse a kind of head that the outputs cannot be."""
+def _check_outputs(classifier: Classifier, kind: HeadKind, outputs: int) -> None:
+    """Refuse a kind of head that does not fit the outputs."""
     if kind == "binary" and outputs != 1:
         raise UserError(f"expected one output for --head binary, {classifier} has {outputs}: give --head softmax")
     if kind in ("softmax", "multi-label") and outputs == 1:
@@ -73,7 +70,7 @@ def _check(classifier: Classifier, kind: HeadKind, outputs: int) -> None:
 
 
 def expect_head(classifier: Classifier, allowed: Collection[HeadKind]) -> Classifier:
-    """Return a classifier; refuse one whose kind of head is not among those that a command supports."""
+    """Return a classifier; refuse a kind of head that a command does not support."""
     kind = classifier.head_kind
     if kind in allowed:
         return classifier

@@ -1,4 +1,4 @@
-"""The head of a network: where it is, how many classes it has, and a description to rebuild it from."""
+"""The head of a network: its module, its number of classes, and a description to rebuild it from."""
 
 from __future__ import annotations
 
@@ -41,25 +41,17 @@ def head_of(network: Any) -> nn.Module | None:
     return head if isinstance(head, nn.Module) else None
 
 
-def head_place(network: nn.Module) -> str | None:
-    """Return the name of the module that holds a network's head, or None."""
-    head = head_of(network)
-    return next((name for name, module in network.named_modules() if module is head), None)
-
-
 def replace_head(network: nn.Module, head: nn.Module) -> None:
-    """Put a head in place of the network's."""
-    place = head_place(network)
-    if place is None:
+    """Replace the head of a network."""
+    old = head_of(network)
+    name = next((name for name, module in network.named_modules() if module is old), None)
+    if name is None:
         raise UserError(f"{type(network).__name__} has no place for a head")
-    outer, _, name = place.rpartition(".")
-    setattr(network.get_submodule(outer), name, head)
+    network.set_submodule(name, head)
 
 
 def classes_of(network: nn.Module) -> int:
-    """Return the number of logits: of the head that is there, else as the network's attribute or its last linear layer
-    says.
-    """
+    """Return the number of logits: of the head, else by the network's attribute or its last linear layer."""
     head = head_of(network)
     linear = last_linear(network if head is None else head)
     if head is not None and linear is not None:
@@ -80,7 +72,7 @@ def last_linear(module: nn.Module) -> nn.Linear | None:
 
 
 def describe_head(head: nn.Module) -> list[list[Any]] | None:
-    """Return the layers of a head as name, kind and settings, or None if it has others than a head usually has."""
+    """Return the layers of a head as name, kind and settings, or None if a layer is not among ``_LAYERS``."""
     layers = dict(head.named_children()) if isinstance(head, nn.Sequential) else {"": head}
     for layer in layers.values():
         if not type(layer).__module__.startswith("torch.nn.") or type(layer).__name__ not in _LAYERS:
@@ -111,9 +103,7 @@ def _build_layer(kind: str, settings: dict[str, Any]) -> nn.Module:
 def describe_changed_head(network: nn.Module, build: Callable[[], nn.Module]) -> list[list[Any]] | None:
     """Return the description of a head that a library would not build, or None if it builds the same.
 
-    Args:
-        network: a network of the library.
-        build: builds such a network anew; called on the meta device.
+    ``build`` builds such a network anew; it is called on the meta device.
     """
     head = head_of(network)
     if head is None:

@@ -1,4 +1,4 @@
-"""Which library a network's class comes from; no library is imported to find out."""
+"""The library that a network's class comes from, and its channels; no library is imported to find out."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def made_by(network: nn.Module, library: str) -> bool:
 
 
 def channels_of(network: nn.Module) -> int:
-    """Return the channels of the images that a network's first convolution takes; 3 if it has none, or another form."""
-    first = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
+    """Return the channels of the images that a network's first convolution takes; 3 if it does not tell."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     unlike = first is None or first.groups > 1 or first.in_channels == 12  # patches of 2 x 2 pixels as channels
     return 3 if first is None or unlike else first.in_channels
 
 
 def is_timm(network: nn.Module) -> bool:
-    """Whether a network is a model that timm built by name, not one of its layers."""
+    """Whether a network is a model that timm built by name, not a layer of timm."""
     return made_by(network, "timm") and bool(getattr(network, "pretrained_cfg", None))
 
 
@@ -36,7 +36,7 @@ def is_transformers(network: nn.Module) -> bool:
 
 
 def is_torchvision(network: nn.Module) -> bool:
-    """Whether a network is a classifier of torchvision, not one of its layers."""
+    """Whether a network is a classifier of torchvision, not a layer of it."""
     return any(
         kind.__module__.startswith("torchvision.models.") and "num_classes" in inspect.signature(kind).parameters
         for kind in type(network).__mro__

@@ -16,7 +16,7 @@ from robustvit.common.progress import warn
 from robustvit.models.adapters import keep_given, settle_adapter
 from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
-from robustvit.models.folders import load_folder, saved_beside
+from robustvit.models.folders import load_folder, read_settings_beside
 from robustvit.models.forward_pass import run_on_noise
 from robustvit.models.given_modules import check_channels, read_module
 from robustvit.models.given_preprocessing import GivenPreprocessing
@@ -91,14 +91,10 @@ def load_by_options(
     headless: bool = False,
     keep_adapter: bool = False,
 ) -> Classifier:
-    """Load a classifier as ``load_model`` does.
+    """Load a classifier as ``load_model`` does, by ``options``, whose ``model`` is not read.
 
-    Args:
-        source: of ``load_model``.
-        options: what else to load it with; their ``model`` is not read.
-        pretrained: of ``load_model``.
-        headless: only features are needed.
-        keep_adapter: keep an adapter (LoRA) apart, so that it alone can be trained, instead of merging it.
+    ``headless``: only features are needed. ``keep_adapter``: keep an adapter (LoRA) apart, so that it alone can be
+    trained, instead of merging it.
     """
     names = None if options.class_names is None else read_names(options.class_names)
     source, checkpoint, adapter = settle_adapter(source, options.checkpoint)
@@ -151,7 +147,7 @@ def _load_module(
 ) -> Classifier:
     """Load a module given from Python; see ``read_module``."""
     source = str(getattr(network, "name", type(network).__name__))
-    saved, saved_names, pixels, head = saved_beside(wanted.checkpoint)
+    saved, saved_names, pixels, head = read_settings_beside(wanted.checkpoint)
     own = saved or Preprocessing.recorded(network)
     if own is None and normalization == "paper" and given.input_size is not None:
         own = Preprocessing(given.input_size)
@@ -179,7 +175,7 @@ def _load_module(
 
 
 def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPreprocessing) -> Classifier:
-    """Return a classifier given from Python with the weights and the preprocessing that were asked for."""
+    """Load weights into a classifier given from Python, and measure the network in it; refuse other preprocessing."""
     if wanted.state is not None:
         library_of(classifier.network).load_state(classifier.network, wanted.state, str(wanted.checkpoint))
     if given.changes:
@@ -193,8 +189,8 @@ def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPrepro
 
 
 def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization) -> Classifier:
-    """Load the model that a name or a folder stands for."""
-    loaded = _find(source, wanted)
+    """Load the classifier that a name or a folder stands for; see ``_find_network``."""
+    loaded = _find_network(source, wanted)
     if not wanted.headless:
         check_channels(loaded.network)
     own = loaded.preprocessing or Preprocessing.of(loaded.network)
@@ -206,15 +202,15 @@ def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normal
     own = own.normalized(normalization)
     own = (given.apply(own) or own).with_channels(channels_of(loaded.network))
     if given.input_size is not None and not wanted.headless:
-        run_on_noise(loaded.network, own)  # refuses a size that the model does not take
+        run_on_noise(loaded.network, own)  # refuse a size that the model does not take
     classifier = Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source)
     classifier.pixels = loaded.pixels
     classifier.recorded_head = loaded.head
     return classifier.eval()
 
 
-def _find(source: str, wanted: Wanted) -> Loaded:
-    """Load the model that a name or a folder stands for."""
+def _find_network(source: str, wanted: Wanted) -> Loaded:
+    """Load a network by its library's name, or from a folder; without a prefix, timm's."""
     prefix, _, rest = source.partition(":")
     library, name = (LIBRARIES[prefix], rest) if prefix in LIBRARIES else (LIBRARIES["timm"], source)
     folder = Path(name.removeprefix("local-dir:"))

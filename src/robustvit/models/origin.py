@@ -33,14 +33,10 @@ class BaseModel:
 
 
 def base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseModel:
-    """Describe the model that a run started from.
+    """Describe the model that a run started from, by the run's settings and the ``config.json`` of its model.
 
-    A licence is taken only from what the library publishes with exactly these weights. A folder's ``config.json`` is
-    not trusted: timm fills in the licence of the architecture's weights, whoever trained those in the folder.
-
-    Args:
-        config: the run's settings.
-        stored: the ``config.json`` of the run's model.
+    The licence is the one that the library publishes with exactly these weights. A folder's ``config.json`` is not
+    trusted: timm fills in the licence of the architecture's weights, whoever trained those in the folder.
     """
     source = str(config["model"] or config["recipe"])
     source = model_card(source).timm_name if source in CARDS else source
@@ -59,7 +55,7 @@ def base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseMode
 
 
 def is_local(source: str) -> bool:
-    """Whether a model's name stands for a folder on this machine, or a module that only its author has."""
+    """Whether a model's name is that of a folder on this machine, or of a module that only its author has."""
     prefix, _, name = source.partition(":")
     if (prefix in LIBRARIES and prefix != "timm") or prefix == "hf-hub":
         return Path(name).is_absolute() or Path(name).is_dir()
@@ -68,13 +64,8 @@ def is_local(source: str) -> bool:
 
 def _explain_unknown(stored: Mapping[str, Any]) -> str:
     said = (stored.get("pretrained_cfg") or {}).get("license")
-    why = "Not known: look it up."
-    if not said:
-        return why
-    return (
-        f"Not known: look it up. Its config.json says {said}, but timm fills that in from the architecture, whoever "
-        "trained the weights."
-    )
+    doubt = f" Its config.json says {said}, but timm fills that in from the architecture, whoever trained the weights."
+    return f"Not known: look it up.{doubt if said else ''}"
 
 
 def _describe_unrecorded(title: str, hub: str | None) -> BaseModel:

@@ -1,4 +1,4 @@
-"""What a network returns: which part of it holds the logits, and whether they are logits at all."""
+"""The output of a network: which part of it holds the logits, and whether they are logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustvit.common.options import HeadKind
 
 OutputKind = Literal["logits", "probabilities", "log-probabilities", "sigmoids"]
 _TOLERANCE = 1e-4
-# Backward functions that change no value; what lies behind them computed the output.
+# Backward functions that change no value; the function before them computed the output.
 _UNCHANGED = ("Alias", "Clone", "Contiguous", "Select", "Slice", "Squeeze", "ToCopy", "Unsafe", "Unsqueeze", "View")
 
 
@@ -21,11 +21,7 @@ def logits_of(output: object, *, distilled: bool = False) -> Tensor:
     """Return the logits ``(B, C)`` in a network's output.
 
     They are the output itself, its attribute or entry ``logits``, or the only tensor of two axes in a tuple, list or
-    dictionary. Two such tensors are refused, except for the two heads of a distilled model, which are averaged.
-
-    Args:
-        output: what the network returned.
-        distilled: whether the network is known to have two heads for the same classes.
+    dictionary. Two such tensors are refused, except for those of a ``distilled`` model, whose two heads are averaged.
     """
     found = output.get("logits", output) if isinstance(output, Mapping) else getattr(output, "logits", output)
     if isinstance(found, Mapping):
@@ -56,8 +52,7 @@ def has_two_heads(network: nn.Module) -> bool:
 
 
 def output_kind(logits: Tensor) -> OutputKind:
-    """Return what the outputs ``(B, C)`` of a network are: logits, or what a last softmax or sigmoid made of them."""
-    last = _last_function(logits)
+    """Return whether the outputs ``(B, C)`` of a network are logits, or have passed a last softmax or sigmoid."""
     values = logits.detach().double()
     if bool((values <= 0).all()) and bool(values.exp().sum(dim=1).sub(1).abs().max() < _TOLERANCE):
         return "log-probabilities"
@@ -65,10 +60,10 @@ def output_kind(logits: Tensor) -> OutputKind:
         return "logits"
     if bool(values.sum(dim=1).sub(1).abs().max() < _TOLERANCE):
         return "probabilities"
-    return "sigmoids" if last.startswith("Sigmoid") else "logits"
+    return "sigmoids" if _name_last_function(logits).startswith("Sigmoid") else "logits"
 
 
-def _last_function(logits: Tensor) -> str:
+def _name_last_function(logits: Tensor) -> str:
     """Return the name of the function that computed a tensor; empty without gradients."""
     function = logits.grad_fn
     while function is not None and function.name().startswith(_UNCHANGED) and function.next_functions:
@@ -86,7 +81,7 @@ def as_logits(outputs: Tensor, kind: OutputKind) -> Tensor:
 
 
 def warn_of_kind(kind: OutputKind, name: str, head: HeadKind = "softmax") -> str:
-    """Return the line that says what outputs other than logits mean for the results; empty for logits."""
+    """Say in one line what outputs other than logits mean for the results; empty for logits."""
     if kind == "sigmoids":
         one = "each photo is taken to have one class, the most probable, and " if head == "softmax" else ""
         return f"{name} returns sigmoids: {one}logits are computed back from them"
@@ -94,6 +89,6 @@ def warn_of_kind(kind: OutputKind, name: str, head: HeadKind = "softmax") -> str
         return ""
     what = "log-probabilities" if kind == "log-probabilities" else "probabilities (each row sums to 1)"
     return (
-        f"{name} returns {what}, not logits: confidence is right, but maps and losses are those of log-probabilities; "
-        "remove its last softmax for those of logits"
+        f"{name} returns {what}, not logits: its confidence is right, but maps and losses are computed from "
+        "log-probabilities; remove its last softmax to compute them from logits"
     )

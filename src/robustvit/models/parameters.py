@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from functools import partial
 from typing import Any, get_args
 
+import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Train
-from robustvit.models.classifier import Classifier
+from robustvit.models.classifier import find_classifier
 from robustvit.models.families import find_layout
 from robustvit.models.heads import classes_of, last_linear
-from robustvit.models.zero_shot import ZeroShot
+from robustvit.models.libraries.open_clip import ZeroShot
 
 # Names of the parameters behind attention maps, across libraries, with the share of leading rows that belong to them.
 _NAMES = (
@@ -64,39 +66,33 @@ def head_layers(model: nn.Module) -> list[nn.Linear]:
 
     timm names them; in other networks it is the last linear layer, with as many outputs as classes.
     """
-    whole = next((module for module in model.modules() if isinstance(module, Classifier)), None)
+    whole = find_classifier(model)
     network: Any = model if whole is None else whole.network
     if isinstance(network, ZeroShot):
         raise UserError("expected a linear head to train, but a zero-shot model's classes are texts: use --train all")
     if hasattr(network, "get_classifier"):
-        found = network.get_classifier()
-        layers = list(found) if isinstance(found, (tuple, list, nn.ModuleList)) else [found]
+        head = network.get_classifier()
+        layers = list(head) if isinstance(head, (tuple, list, nn.ModuleList)) else [head]
         layers = [last_linear(layer) if isinstance(layer, nn.Sequential) else layer for layer in layers]
     else:
         layers = _find_last_linear(network, classes_of(network) if whole is None else whole.num_classes)
     if not layers or not all(isinstance(layer, nn.Linear) for layer in layers):
         raise UserError(
-            f"expected a linear layer at the end of {type(network).__name__}, which --train head would train, found "
-            "none: use --train all"
+            f"expected a linear layer at the end of {type(network).__name__} for --train head, found none: use --train "
+            "all"
         )
     return layers
 
 
-def _chosen(model: nn.Module, train: Train) -> list[tuple[nn.Parameter, int]]:
-    """Return the parameters of a choice other than all, each with the number of leading rows that change."""
-    find = {"head": _find_head, "adapter": _find_adapter, "attention": _find_queries_and_keys}[train]
-    return find(model)
-
-
 def _find_adapter(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
-    whole = next((module for module in model.modules() if isinstance(module, Classifier)), None)
+    whole = find_classifier(model)
     if whole is None or whole.adapter is None:
         raise UserError(
             "expected a model with an adapter for --train adapter: give a model of peft, or the adapter's folder with "
             "--checkpoint; for a model without one, use --train all, attention or head"
         )
-    found = [whole.network.get_parameter(name) for name in sorted(whole.adapter.names)]
-    return [(parameter, parameter.shape[0] if parameter.ndim else 1) for parameter in found]
+    parameters = [whole.network.get_parameter(name) for name in sorted(whole.adapter.names)]
+    return [(parameter, parameter.shape[0] if parameter.ndim else 1) for parameter in parameters]
 
 
 def _find_head(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
@@ -113,13 +109,12 @@ def _find_last_linear(network: nn.Module, classes: int) -> list[nn.Linear]:
     return layers
 
 
-def _keep_rows(rows: int):
-    def mask(gradient: Tensor) -> Tensor:
-        kept = gradient.clone()
-        kept[rows:] = 0
-        return kept
+# Each returns parameters with the number of leading rows that may change.
+_FINDERS = {"head": _find_head, "adapter": _find_adapter, "attention": _find_queries_and_keys}
 
-    return mask
+
+def _keep_rows(rows: int, gradient: Tensor) -> Tensor:
+    return torch.cat((gradient[:rows], torch.zeros_like(gradient[rows:])))
 
 
 @contextmanager
@@ -130,8 +125,8 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
     interprets what it sees. Guidance then cannot damage the features and the head, so it tolerates learning rates a
     hundred times higher. In many libraries values share a matrix with queries and keys. Their rows get no gradient, but
     weight decay would still shrink them, so train such parameters without it. ``head`` changes the last layer only:
-    which features count for which class. ``adapter`` changes an adapter of peft alone, with what it brings whole, such
-    as the head.
+    which features count for which class. ``adapter`` changes an adapter of peft alone, with the weights that it
+    replaces whole, such as the head's.
 
     Args:
         model: a ``Classifier`` or a bare network; for ``attention``, a vision transformer of a known family.
@@ -141,22 +136,16 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
         The parameters to pass to an optimiser.
     """
     expect_one_of("--train", train, get_args(Train))
-    chosen = None if train == "all" else _chosen(model, train)
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    hooks = []
-    try:
+    chosen = None if train == "all" else _FINDERS[train](model)
+    with ExitStack() as restoring:
+        for parameter in model.parameters():
+            restoring.callback(parameter.requires_grad_, parameter.requires_grad)
         if chosen is None:
-            yield [parameter for parameter, _ in flags]
+            yield list(model.parameters())
             return
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
+        model.requires_grad_(False)
         for parameter, rows in chosen:
             parameter.requires_grad_(True)
             if parameter.ndim and rows < parameter.shape[0]:
-                hooks.append(parameter.register_hook(_keep_rows(rows)))
+                restoring.enter_context(parameter.register_hook(partial(_keep_rows, rows)))
         yield [parameter for parameter, _ in chosen]
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from timm.data import resolve_model_data_config
+from timm.layers import to_2tuple
 from torch import nn
 
 from robustvit.common.errors import UserError, expect_one_of
@@ -84,19 +85,19 @@ class Preprocessing:
         if is_transformers(network) and not isinstance(inner, nn.Module):
             return cls._of_family(network.config)
         if is_torchvision(network):
-            return cls(_pair(getattr(network, "image_size", 224)), *_IMAGENET, interpolation="bilinear")
+            return cls(to_2tuple(getattr(network, "image_size", 224)), *_IMAGENET, interpolation="bilinear")
         if is_timm(network) or isinstance(inner, nn.Module):
             return cls._as_timm_says(inner if isinstance(inner, nn.Module) else network)
         return cls.from_open_clip(network.preprocess_cfg)
 
     @classmethod
     def _of_family(cls, config: Any) -> Preprocessing:
-        """Return what published weights of a family of transformers were trained with."""
+        """Return the preprocessing that the published weights of a family of transformers were trained with."""
         config = getattr(config, "vision_config", config)
         kind = str(config.model_type)
         statistics = next((known for start, known in _STATISTICS.items() if kind.startswith(start)), _HALF)
         squash = not kind.startswith("clip")
-        return cls(_pair(getattr(config, "image_size", 224)), *statistics, crop_share=1.0, squash=squash)
+        return cls(to_2tuple(getattr(config, "image_size", 224)), *statistics, crop_share=1.0, squash=squash)
 
     @classmethod
     def _as_timm_says(cls, network: nn.Module) -> Preprocessing:
@@ -122,7 +123,7 @@ class Preprocessing:
     def from_open_clip(cls, config: Mapping[str, Any]) -> Preprocessing:
         """Convert the settings that open_clip keeps with an image tower."""
         return cls(
-            _pair(config["size"]),
+            to_2tuple(config["size"]),
             tuple(config["mean"]),
             tuple(config["std"]),
             1.0,
@@ -131,9 +132,7 @@ class Preprocessing:
         )
 
     def normalized(self, normalization: Normalization) -> Preprocessing:
-        """Return these settings for ``model``; for ``paper`` mean and std 0.5, and photos resized to 256 bilinearly and
-        cropped to 224.
-        """
+        """Return these settings for ``model``; for ``paper`` mean and std 0.5, bilinear resizing, and a crop to 7/8."""
         if normalization == "paper":
             paper = Preprocessing(input_size=self.input_size, interpolation="bilinear")
             return paper.with_channels(self.channels)
@@ -146,7 +145,7 @@ class Preprocessing:
         return len(self.mean)
 
     def with_channels(self, channels: int) -> Preprocessing:
-        """Return these settings for a network of one or three channels, with means over channels as timm takes them."""
+        """Return these settings for a network of one or three channels; for one, means over channels as in timm."""
         if channels == self.channels or channels not in (1, 3):
             return self
         if channels == 3:
@@ -183,7 +182,3 @@ class Preprocessing:
         settings["crop_pct"] = settings.pop("crop_share")
         settings["crop_mode"] = "squash" if settings.pop("squash") else "center"
         return settings
-
-
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -14,10 +14,10 @@ from robustvit.common.options import Normalization
 _FOLDER = files("robustvit.models") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 DEFAULT_RECIPE: str | None = "recommended"  # of a run for which neither a recipe nor another method is named
-_ALIASES = {"own": "recommended"}  # what it was called in 2026
+_ALIASES = {"own": "recommended"}  # older names
 # Options of ``finetune`` for any model.
 RECIPES: dict[str, dict[str, Any]] = {
-    # What it rests on, and what is not measured yet: docs/explanation/study.md.
+    # The evidence for it, and what is not measured yet: docs/explanation/study.md.
     "recommended": {
         "guidance": "swap-relevance",
         "train": "all",
@@ -43,7 +43,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # and concept, for soft masks of concepts.
     "cft": {"background": 1.2, "foreground": 0.5},
 }
-# What ``own`` meant to runs whose settings have no learning rate schedule; some of them wrote the recipe's name alone.
+# The recipe ``own`` of runs whose settings have no learning rate schedule; some of them wrote the recipe's name alone.
 OWN_UNTIL_2026_11: dict[str, Any] = {
     "guidance": "robustvit",
     "train": "attention",
@@ -88,7 +88,7 @@ def model_card(name: str) -> ModelCard:
     """Read a model card by name, e.g. ``vit-b``."""
     if name not in CARDS:
         if recipe_name(name) in RECIPES:
-            raise UserError(f"recipe {name} goes with any model and names none: give --model NAME beside it")
+            raise UserError(f"recipe {name} goes with any model and names none: give --model NAME too")
         expect_one_of("--recipe", name, [*CARDS, *RECIPES])
     return ModelCard(**yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
 
@@ -103,10 +103,10 @@ def recipe_settings(name: str | None) -> dict[str, Any]:
 
 
 def fitting_settings(name: str | None, guidance: str | None) -> dict[str, Any]:
-    """Return what a recipe sets for a guidance method.
+    """Return the options of a recipe for a guidance method, including those that the method does not have.
 
-    For another method than the recipe's, that is all but the guidance, the trained weights and the learning rate, which
-    were chosen for the recipe's method. Options that the method does not have are not removed.
+    For another method than the recipe's, guidance, trained weights and learning rate are left out: they were chosen for
+    the recipe's method.
     """
     found = recipe_settings(name)
     if guidance in (None, found.get("guidance", guidance)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
 from pathlib import Path
@@ -17,8 +16,10 @@ from robustvit.common.files import explain_full_disk, read_json, sync_folder, wr
 from robustvit.common.progress import warn
 from robustvit.models.adapters import ADAPTER
 from robustvit.models.classifier import Classifier
+from robustvit.models.forward_pass import evaluating
 from robustvit.models.head_kinds import tell_head
 from robustvit.models.libraries import WEIGHTS_ALONE, library_of
+from robustvit.models.unwrap import copy_shallow
 
 
 def save_model(classifier: Classifier, folder: str | Path) -> Path:
@@ -53,9 +54,7 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
 
 
 def _record_more(classifier: Classifier, config: Path) -> None:
-    """Add how photos were read, and what the outputs mean if they are not one class a photo, to the settings that a
-    library wrote; libraries ignore what they do not know.
-    """
+    """Add how photos were read, and what unusual outputs mean, to the settings of a library, which ignores them."""
     more: dict[str, object] = {"pixels": said} if (said := classifier.pixels.said) else {}
     if classifier.head_kind != "softmax" or tell_head(classifier) is not None:
         more["head"] = classifier.head_kind
@@ -66,24 +65,21 @@ def _record_more(classifier: Classifier, config: Path) -> None:
 
 
 def _save_whole(classifier: Classifier, folder: Path) -> None:
-    """Write a model; one with an adapter with that merged into it, and the adapter as it is in a folder beside."""
+    """Write a model; an adapter is merged into it, and also written to a folder of its own."""
     if classifier.adapter is None:
         library_of(classifier.network).save(classifier, folder)
         return
-    whole = copy.copy(classifier)
-    whole._modules = dict(classifier._modules) | {"network": classifier.adapter.merged()}
+    whole = copy_shallow(classifier)
+    whole.network = classifier.adapter.merged()
     library_of(whole.network).save(whole, folder)
     classifier.adapter.save(folder / ADAPTER)
 
 
 def settle_saving(classifier: Classifier, source: object) -> None:
-    """Try out, before any work, that a model from Python can be saved and loaded again as what it is.
+    """Check, before any work, that a model from Python can be saved and loaded again unchanged.
 
-    If its library builds another network than this one, its weights alone are saved, with a line that says so.
-
-    Args:
-        classifier: the model.
-        source: what it was loaded from; a name or a folder can be loaded again.
+    ``source`` is what it was loaded from; a name or a folder needs no check. If the library builds another network, the
+    weights alone are saved, with a line that says so.
     """
     if not isinstance(source, torch.nn.Module):
         return
@@ -99,25 +95,26 @@ def settle_saving(classifier: Classifier, source: object) -> None:
 
 
 def _find_difference(classifier: Classifier, *, load: bool = True) -> str:
-    """Return why a model cannot be saved or, once loaded again, answers otherwise; empty if all is well."""
+    """Return why a model cannot be saved, or how it differs once loaded again; empty if it does not."""
     from robustvit.models.load import load_model
 
     weights = next(classifier.parameters())
     noise = torch.rand(2, 3, *classifier.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
-    mode = classifier.training
     try:
-        with TemporaryDirectory() as place, torch.no_grad(), torch.random.fork_rng(devices=[]):
-            folder = save_model(classifier, Path(place) / "model")
+        with (
+            evaluating(classifier),
+            TemporaryDirectory() as temporary,
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
+            folder = save_model(classifier, Path(temporary) / "model")
             if not load:
                 return ""
             again = load_model(folder).to(weights.device, weights.dtype)
             noise = noise.to(weights.device, weights.dtype)
-            same = torch.allclose(again(noise), classifier.eval()(noise), atol=1e-4)
-            return "" if same else "it answers otherwise"
+            return "" if torch.allclose(again(noise), classifier(noise), atol=1e-4) else "its answers differ"
     except Exception as error:  # whatever the libraries raise
         return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    finally:
-        classifier.train(mode)
 
 
 def restore_weights(classifier: Classifier, folder: str | Path) -> None:

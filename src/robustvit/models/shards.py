@@ -12,12 +12,12 @@ from robustvit.models.checkpoints import read_file
 
 _INDEX = ".index.json"
 _IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")  # as transformers, accelerate and this package name them
-_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".tar")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".tar")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 
 
 def find_weights(path: Path) -> Path:
-    """Return the file of weights, or the index of several files, that a path stands for; folders hold one of them."""
+    """Return the file of weights, or the index of several files, at a path or in the folder there."""
     if not path.is_dir():
         index = path.with_name(_SHARD.sub("", path.name) + _INDEX)
         if _SHARD.search(path.name) and path.is_file() and not path.name.endswith(_INDEX):
@@ -27,10 +27,10 @@ def find_weights(path: Path) -> Path:
             )
         return path
     for name in _IN_FOLDERS:
-        for place in (path / name, path / f"{name}{_INDEX}"):
-            if place.is_file():
-                return place
-    files = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES and one.is_file())
+        for file in (path / name, path / f"{name}{_INDEX}"):
+            if file.is_file():
+                return file
+    files = sorted(file for file in path.iterdir() if file.suffix in WEIGHT_SUFFIXES and file.is_file())
     if len(files) != 1:
         there = f"{len(files)} ({', '.join(one.name for one in files[:4])})" if files else "none"
         raise UserError(f"expected one file of weights in {path}, found {there}: name the file with --checkpoint")
@@ -38,7 +38,7 @@ def find_weights(path: Path) -> Path:
 
 
 def weight_files(path: Path) -> list[Path]:
-    """Return the files that hold the weights of a file or of an index."""
+    """Return the files of an index of weights, or the file itself."""
     if not path.name.endswith(_INDEX):
         return [path]
     index = read_json(path)
@@ -49,7 +49,7 @@ def weight_files(path: Path) -> list[Path]:
         )
     files = sorted(set(names.values()))
     if outside := [name for name in files if Path(name).name != name or "\\" in name]:
-        raise UserError(f"refused to read {path}: it names {outside[0]!r}, a file outside of its folder")
+        raise UserError(f"refused to read {path}: it names {outside[0]!r}, a file outside its folder")
     if lacking := [name for name in files if not (path.parent / name).is_file()]:
         raise UserError(
             f"{path} names {len(files)} files of weights, {lacking[0]} is missing"
@@ -64,10 +64,10 @@ def read_weights(path: Path) -> Any:
         return read_file(path)
     joined: dict[str, Any] = {}
     for file in weight_files(path):
-        found = read_file(file)
-        if not isinstance(found, dict):
+        part = read_file(file)
+        if not isinstance(part, dict):
             raise UserError(f"expected a state dict in {file}, a part of {path}: put the right file there")
-        joined |= found
+        joined |= part
     named = set(read_json(path)["weight_map"])
     if lacking := sorted(named - set(joined)):
         raise UserError(f"{path} names the weights {lacking[0]}, which none of its files holds: download them again")

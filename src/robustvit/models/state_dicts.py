@@ -26,14 +26,9 @@ _COUNTERS = frozenset({"n_averaged", "num_updates", "initted", "step"})
 
 
 class AverageAsked(UserError):
-    """A checkpoint holds weights and their average, and nothing says which are meant.
+    """A checkpoint holds weights and their average (``FILE#ENTRY``), and nothing says which are meant."""
 
-    Attributes:
-        average: the checkpoint with the entry of the average.
-    """
-
-    def __init__(self, origin: object, others: str, average: str) -> None:
-        file = str(origin)
+    def __init__(self, file: object, others: str, average: str) -> None:
         super().__init__(
             f"{file} holds weights ({others}) and their average ({average}): name those that are meant, --checkpoint "
             f"{file}#{average} (timm's programs take the average) or {file}#{others.split(', ')[0]}"
@@ -151,6 +146,17 @@ def fit_names(state: dict[str, Tensor], own: Mapping[str, Tensor], origin: str |
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         warn(f"{origin}: weights beside those of the model are left out: {', '.join(left[:3])}{more}")
     return fitted
+
+
+def list_differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Return how a state dict differs from a network's own: names that it lacks or has beyond it, and other shapes."""
+    wrong = [f"lacks {name}" for name in own if name not in state]
+    wrong += [f"has {name}" for name in state if name not in own]
+    return wrong + [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(weight.shape)}"
+        for name, weight in own.items()
+        if name in state and state[name].shape != weight.shape
+    ]
 
 
 def holds_all(state: Collection[str], own: Collection[str]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
@@ -14,10 +13,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.models.classifier import Classifier
-from robustvit.models.state_dicts import fit_names
-
-if TYPE_CHECKING:
-    from timm.models import VisionTransformer
+from robustvit.models.state_dicts import fit_names, list_differences
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Path) -> None:
@@ -28,14 +24,7 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Pat
     own = network.state_dict()
     state = fit_names(state, own, origin)
     state = _resample_positions(network, state, own.get("pos_embed"), origin)
-    wrong = [f"lacks {name}" for name in own if name not in state]
-    wrong += [f"has {name}" for name in state if name not in own]
-    wrong += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if wrong:
+    if wrong := list_differences(state, own):
         raise UserError(_explain(network, state, origin, wrong))
     network.load_state_dict(state)
 

@@ -27,8 +27,7 @@ from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.decided_regions import DecidedRegions
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod
-from robustvit.guidance.naming import name_method
-from robustvit.guidance.registry import check_guidance
+from robustvit.guidance.registry import check_guidance, name_method
 from robustvit.models.baseline import load_settled
 from robustvit.models.classifier import Classifier
 from robustvit.models.head_kinds import CLASSIFIERS, expect_head

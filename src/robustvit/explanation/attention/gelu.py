@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustvit.explanation.attention.context import Context
-
+Context = Any  # of an autograd function, which PyTorch leaves untyped
 _PIECE = 2**16  # elements: three such pieces fit into a core's cache
 
 

@@ -1,7 +1,7 @@
-"""Interception of attention: inside a ``with`` block, every fused attention call goes to a function of ours.
+"""Interception of attention: inside a ``with`` block, every fused attention call goes to another function.
 
-Works for any model that calls ``scaled_dot_product_attention`` or ``nn.MultiheadAttention``; its classes stay as they
-are. Shape legend: B images, H heads, N queries, M keys, D channels of a head.
+Works for any model that calls ``scaled_dot_product_attention`` or ``nn.MultiheadAttention``; its classes are not
+changed. Shape legend: B images, H heads, N queries, M keys, D channels of a head.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -28,11 +28,8 @@ class Interception(TorchFunctionMode):
     """Pass every attention call to ``attend(query, key, value, bias, scale)``.
 
     Queries are ``(B, H, N, D)``, keys and values ``(B, H, M, D)``; ``bias`` is added to the scores before the softmax,
-    ``-inf`` where a mask hides a key. Dropout is left out: a map with holes is not the map of the model in use.
-
-    Args:
-        attend: computes the attention.
-        twice: use activations whose backward pass is cheap to differentiate.
+    ``-inf`` where a mask hides a key. Dropout is left out: a map with holes is not the map of the model in use. With
+    ``twice``, activations are used whose backward pass is cheap to differentiate.
     """
 
     def __init__(self, attend: Attend, twice: bool = False) -> None:
@@ -130,6 +127,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def leave_inference(*tensors: Tensor | None) -> list[Any]:
+    """Return tensors that autograd can use: copies of those that were made in inference mode."""
+    return [x.clone() if x is not None and x.is_inference() else x for x in tensors]
+
+
 def _constant(value: object) -> object:
     if isinstance(value, nn.Parameter):
         return value.detach()
@@ -138,12 +140,11 @@ def _constant(value: object) -> object:
 
 @contextmanager
 def ready_for_interception(model: nn.Module) -> Iterator[None]:
-    """Let a model take its fused attention path, without patch dropout or gradient checkpointing, in a ``with`` block.
+    """Let a model use fused attention, without patch dropout or gradient checkpointing, in a ``with`` block.
 
     Compiled models run uncompiled, since compiled attention cannot be intercepted. Everything is restored at the end,
-    also after an error. timm reads ``fused_attn`` of each attention layer,
-    transformers its configuration; tokens that are dropped would shift the map, and blocks that run twice would be
-    recorded twice.
+    also after an error. timm reads ``fused_attn`` of each attention layer, transformers its configuration; dropped
+    tokens would shift the map, and blocks that run twice would be recorded twice.
     """
     wanted: list[tuple[object, str, Any]] = []
     compiled = False
@@ -157,13 +158,11 @@ def ready_for_interception(model: nn.Module) -> Iterator[None]:
         config = getattr(module, "config", None)
         if getattr(config, "_attn_implementation", "sdpa") not in ("sdpa", None):
             wanted.append((config, "_attn_implementation", "sdpa"))
-    changes = [(owner, name, new) for owner, name, new in wanted if getattr(owner, name) != new]
-    old = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    try:
-        for owner, name, new in changes:
-            setattr(owner, name, new)
-        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
-            yield
-    finally:
-        for owner, name, value in reversed(old):
-            setattr(owner, name, value)
+    with ExitStack() as restoring:
+        for owner, name, new in wanted:
+            if (old := getattr(owner, name)) != new:
+                restoring.callback(setattr, owner, name, old)
+                setattr(owner, name, new)
+        if compiled:
+            restoring.enter_context(torch.compiler.set_stance("force_eager"))
+        yield

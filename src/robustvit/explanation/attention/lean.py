@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from robustvit.common.errors import UserError
-from robustvit.explanation.attention.context import Context
+from robustvit.explanation.attention.gelu import Context
 from robustvit.explanation.attention.passes import Explained, backward, double_backward
 from robustvit.explanation.attention.tiles import Call
 
 
 @dataclass
 class _State:
-    """State shared by a call's backward passes. It must not hold the graph that holds it."""
+    """State shared by a call's backward passes. It must not hold the graph in which it is held."""
 
     first: bool
     explaining: bool = False
@@ -53,15 +53,14 @@ class LeanCall:
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
         self.anchor = query.new_zeros((), requires_grad=True)
-        output, self._token = _LeanAttention.apply(query, key, value, bias, self.anchor, scale, self._state)
+        output, self._token = _LeanAttention.apply(self._state, scale, query, key, value, bias, self.anchor)
         return output
 
     def take_relevance(self, differentiable: bool = False) -> Tensor:
-        """``(B, N, M)``: ``mean over heads of max(0, dA * A)`` of the explanation just made; can be taken once.
+        """Return the relevance ``(B, N, M)`` of the explanation just made, ``mean over heads of max(0, dA * A)``, once.
 
-        Args:
-            differentiable: in the attention ``A``; and in its gradient ``dA`` too, if the explanation's backward pass
-                was made with ``create_graph``.
+        It can be ``differentiable`` in the attention ``A``; and in its gradient ``dA`` too, if the explanation's
+        backward pass was made with ``create_graph``.
         """
         explained, self._state.explained = self._state.explained, None  # or its graph would keep itself alive
         if explained is None:
@@ -84,108 +83,74 @@ def explaining(calls: Sequence[LeanCall], differentiable: bool = True) -> Iterat
             state.explaining = False
 
 
-class _AttachContext(Context, Protocol):
-    explained: Explained
-    state: _State
-
-
-class _AttentionContext(Context, Protocol):
-    scale: float
-    state: _State
-
-
 class _Attach(torch.autograd.Function):
     """Pass the gradient of a call's relevance to its attention, which comes later in the backward pass."""
 
     @staticmethod
-    def forward(ctx: _AttachContext, token: Tensor, explained: Explained, state: _State) -> Tensor:
+    def forward(ctx: Context, token: Tensor, explained: Explained, state: _State) -> Tensor:
         ctx.explained, ctx.state = explained, state
         return explained.relevance.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: _AttachContext, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ctx.state.pending.append((gradient, ctx.explained))
         return gradient.new_zeros(()), None, None
 
 
 class _LeanAttention(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: _AttentionContext,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Tensor | None,
-        anchor: Tensor,
-        scale: float,
-        state: _State,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Context, state: _State, scale: float, *tensors: Any) -> tuple[Tensor, Tensor]:
+        query, key, value, bias, _ = tensors
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(query, key, value, bias)
         ctx.scale, ctx.state = scale, state
         return F.scaled_dot_product_attention(query, key, value, bias, scale=scale), query.new_zeros(())
 
     @staticmethod
-    def backward(
-        ctx: _AttentionContext, output_gradient: Tensor | None, token: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, output_gradient: Tensor | None, token: Tensor | None) -> tuple[Tensor | None, ...]:
         query, key, value, bias = ctx.saved_tensors
         state = ctx.state
         if output_gradient is None:
             output_gradient = query.new_zeros(()).expand(*query.shape[:-1], value.shape[-1])
         # An explanation needs no gradient before the first call.
         inputs = not (state.explaining and state.first)
-        bias_too = inputs and ctx.needs_input_grad[3]
+        bias_too = inputs and ctx.needs_input_grad[5]
         if torch.is_grad_enabled():
             if not state.explaining:
                 raise UserError("expected one backward pass of the loss, got create_graph=True: it cannot be repeated")
-            *gradients, relevance = _Backward.apply(query, key, value, bias, output_gradient, ctx.scale, inputs)
+            *gradients, relevance = _Backward.apply(ctx.scale, inputs, query, key, value, bias, output_gradient)
             state.explained = Explained(relevance, output_gradient)
-            return *gradients, None, query.new_zeros(()), None, None
+            return None, None, *gradients, None, query.new_zeros(())
         pending, state.pending = state.pending, []
-        call = Call(query, key, value, bias, ctx.scale)
+        call, known = Call(query, key, value, bias, ctx.scale), pending[0][1].attention if pending else None
         gradients, state.explained = backward(
-            call,
-            output_gradient,
-            pending[0][1].attention if pending else None,
-            pending,
-            explain=state.explaining,
-            keep=state.keep,
-            inputs=inputs,
-            bias_too=bias_too,
-        )
+            call, output_gradient, known, pending,
+            explain=state.explaining, keep=state.keep, inputs=inputs, bias_too=bias_too,
+        )  # fmt: skip
         for _, explained in pending:
             explained.forget_maps()
-        return *gradients, query.new_zeros(()), None, None
+        return None, None, *gradients, query.new_zeros(())
 
 
 class _Backward(torch.autograd.Function):
     """The backward pass of an explanation that is to be differentiated itself: the second order."""
 
     @staticmethod
-    def forward(
-        ctx: _AttentionContext,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Tensor | None,
-        output_gradient: Tensor,
-        scale: float,
-        inputs: bool,
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Context, scale: float, inputs: bool, *tensors: Any) -> tuple[Tensor, ...]:
+        query, key, value, bias, output_gradient = tensors
         call = Call(query, key, value, bias, scale)
         found, explained = backward(call, output_gradient, explain=True, keep=True, inputs=inputs)
         assert explained is not None
-        ctx.save_for_backward(query, key, value, bias, output_gradient, explained.attention)
+        ctx.save_for_backward(*tensors, explained.attention)
         ctx.scale = scale
         gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, (query, key, value), strict=False)]
         return *gradients, explained.relevance
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: _AttentionContext, *received: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *received: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, bias, output_gradient, known = ctx.saved_tensors
         call = Call(query, key, value, bias, ctx.scale)
-        found = double_backward(call, output_gradient, known, received, bias_too=ctx.needs_input_grad[3])
-        return *found, None, None
+        found = double_backward(call, output_gradient, known, received, bias_too=ctx.needs_input_grad[5])
+        return None, None, *found

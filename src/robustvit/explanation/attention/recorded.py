@@ -1,9 +1,9 @@
-"""Recorded forward passes: a vision transformer's logits together with the attention of every block."""
+"""Recorded forward passes: the logits of a vision transformer with the attention of every block."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,14 +25,10 @@ class _Forward:
 
 @dataclass(frozen=True)
 class RecordedForward(_Forward):
-    """One forward pass of a vision transformer with the attention of every block.
+    """A forward pass with the attention after the softmax: one ``(B, H, N, N)`` tensor per block, first block first.
 
-    Attributes:
-        logits: ``(B, C)``.
-        layout: how the model arranges its tokens.
-        attentions: one ``(B, H, N, N)`` tensor per block, first block first, after the softmax; each lies upstream
-            of ``logits`` in the autograd graph. Where an attention pool follows the blocks, its ``(B, H, 1, N)`` map
-            comes last.
+    Each lies upstream of ``logits`` in the autograd graph. If an attention pool follows the blocks, its map
+    ``(B, H, 1, N)`` comes last.
     """
 
     attentions: tuple[Tensor, ...]
@@ -40,10 +36,7 @@ class RecordedForward(_Forward):
 
 @dataclass(frozen=True)
 class LeanForward(_Forward):
-    """A forward pass whose attention maps are recomputed when needed; see ``lean``.
-
-    Attributes as those of ``RecordedForward``, but for ``calls``: one per attention call, first block first.
-    """
+    """A forward pass whose attention maps are recomputed when needed, see ``lean``; the first block's call first."""
 
     calls: tuple[LeanCall, ...]
 
@@ -53,8 +46,7 @@ def attend_openly(
 ) -> tuple[Tensor, Tensor]:
     """Compute attention in plain operations, which can be differentiated twice.
 
-    Returns:
-        The output ``(B, H, N, D)`` and the map ``(B, H, N, M)``.
+    Returns the output ``(B, H, N, D)`` and the map ``(B, H, N, M)``.
     """
     scores = (query * scale) @ key.mT
     attention = (scores if bias is None else scores + bias).softmax(dim=-1)
@@ -65,14 +57,9 @@ def attend_openly(
 
 @contextmanager
 def explicit_attention(model: nn.Module, twice: bool = False) -> Iterator[list[Tensor]]:
-    """Collect the maps of all attention calls inside the ``with`` block, for any model.
+    """Collect the maps of all attention calls inside the ``with`` block, for any model: ``(B, H, N, M)`` per call.
 
-    Args:
-        model: the model that will run.
-        twice: whether its backward pass will be differentiated; see ``Interception``.
-
-    Yields:
-        A list that fills with one ``(B, H, N, M)`` tensor per call.
+    ``twice``: the backward pass will be differentiated; see ``Interception``.
     """
     maps: list[Tensor] = []
 
@@ -103,35 +90,27 @@ def _class_token_only(layout: Layout) -> Iterator[None]:
 
     Its output is broadcast to the other tokens, whose values are then wrong, but never read.
     """
-    hooks = []
-    try:
+    with ExitStack() as hooks:
         for module in layout.class_only:
-            hooks.append(module.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :1], *inputs[1:])))
+            hook = module.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :1], *inputs[1:]))
+            hooks.enter_context(hook)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def record_forward(model: nn.Module, images: Tensor) -> RecordedForward:
-    """Run ``model`` once and keep the attention of every block.
-
-    Args:
-        model: a ``Classifier``, or any module that holds a vision transformer of a known family.
-        images: ``(B, 3, H, W)``, what ``model`` takes.
-    """
+    """Run a model that holds a vision transformer of a known family once, and keep the attention of every block."""
     layout = find_layout(model)
     with explicit_attention(model) as maps:
         logits = logits_of(model(images))
-    _check(layout, images, [(one.shape[-2], one.shape[-1]) for one in maps], False)
+    _check_calls(layout, images, [(one.shape[-2], one.shape[-1]) for one in maps], False)
     return RecordedForward(logits, layout, tuple(maps))
 
 
 def lean_forward(model: nn.Module, images: Tensor, *, twice: bool = False) -> LeanForward:
-    """Run ``model`` once with its fused attention, ready to be explained without keeping maps.
+    """Run a model as ``record_forward`` does, but with its fused attention, ready to be explained without keeping maps.
 
-    Arguments and errors as in ``record_forward``; ``twice`` where the explanation's backward pass will be
-    differentiated itself. Where the logits are read from the class token, the last block is computed for it alone.
+    ``twice``: the explanation's backward pass will be differentiated itself. If the logits are read from the class
+    token, the last block is computed for it alone.
     """
     layout = find_layout(model)
     calls: list[LeanCall] = []
@@ -146,12 +125,12 @@ def lean_forward(model: nn.Module, images: Tensor, *, twice: bool = False) -> Le
 
     with ready_for_interception(model), _class_token_only(layout), Interception(attend, twice):
         logits = logits_of(model(images))
-    _check(layout, images, shapes, bool(layout.class_only))
+    _check_calls(layout, images, shapes, bool(layout.class_only))
     return LeanForward(logits, layout, tuple(calls))
 
 
-def _check(layout: Layout, images: Tensor, shapes: Sequence[tuple[int, int]], short: bool) -> None:
-    """Refuse a model whose attention calls do not match its layout."""
+def _check_calls(layout: Layout, images: Tensor, shapes: Sequence[tuple[int, int]], short: bool) -> None:
+    """Refuse a model whose attention calls do not match its layout; ``short`` if the last has a single row."""
     grid = layout.grid(images)
     tokens = layout.prefix_tokens + grid[0] * grid[1]
     blocks = len(layout.blocks)

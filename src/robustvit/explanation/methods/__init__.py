@@ -34,27 +34,27 @@ _OF_ATTENTION = frozenset({"gae", "attnlrp", "legrad", "rollout", "raw_attention
 
 
 def get_method(name: str) -> Method:
-    """Return the relevance method of that name; a number behind attnlrp, as in ``attnlrp:0.1``, is its gamma."""
+    """Return the relevance method of that name; a number after attnlrp, as in ``attnlrp:0.1``, is its gamma."""
     base, mark, number = str(name).partition(":")
     expect_one_of("the relevance method", base, RELEVANCE_METHODS)
     if not mark:
         return RELEVANCE_METHODS[base]
     if base != "attnlrp":
-        raise UserError(f"expected no number behind {base}, got {name}: only attnlrp takes one, its gamma")
+        raise UserError(f"expected no number after {base}, got {name}: only attnlrp takes a number, its gamma")
     try:
         gamma = float(number)
     except ValueError:
         gamma = math.nan
     if not 0 <= gamma < math.inf:
-        raise UserError(f"expected a gamma of at least 0 behind attnlrp, such as attnlrp:0.1, got {name}")
+        raise UserError(f"expected a gamma of at least 0 after attnlrp, such as attnlrp:0.1, got {name}")
     return partial(attnlrp, gamma=gamma)
 
 
 def check_method(name: str, model: nn.Module) -> None:
     """Refuse a relevance method that does not support a model, before any work is done or anything is written.
 
-    If the model has an input size, as a ``Classifier`` does, the method is tried on a grey image; weights, statistics
-    and modes do not change.
+    If the model has an input size, as a ``Classifier`` does, the method is tried on a grey image; the model does not
+    change.
     """
     method = get_method(name)
     if name.partition(":")[0] in _OF_ATTENTION:

@@ -50,9 +50,7 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False, *, gam
 
 
 def signed_relevance(model: nn.Module, images: Tensor, block: int = 0, *, gamma: float = 0.0) -> tuple[Tensor, Explain]:
-    """Logits, and a function of target and ``differentiable`` that gives the signed relevance ``(B, N)`` of all tokens
-    that enter a block.
-    """
+    """Return the logits, and a function for the signed relevance ``(B, N)`` of all tokens that enter a block."""
     layout = find_layout(model)
     state = LrpState()
     mode = _RuledForward(Rules(state, gamma), model)
@@ -91,7 +89,7 @@ _QUOTIENTS = frozenset({"div", "div_", "__truediv__", "true_divide"})
 
 
 class _RuledForward(Interception):
-    """Replace PyTorch's functions with the rules, and refuse what no rule covers.
+    """Replace PyTorch's functions with the rules, and refuse functions that no rule covers.
 
     Otherwise a gated MLP, say, would get a plausible but wrong map.
     """
@@ -110,12 +108,8 @@ class _RuledForward(Interception):
         def watch(*_: object) -> None:
             self._watching = True
 
-        hook = first.register_forward_pre_hook(watch)
-        try:
-            with self:
-                yield
-        finally:
-            hook.remove()
+        with first.register_forward_pre_hook(watch), self:
+            yield
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

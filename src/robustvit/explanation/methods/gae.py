@@ -38,17 +38,15 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
 
 
 def propagate(maps: Sequence[Tensor], layout: Layout) -> Tensor:
-    """What the blocks add to the readout's row in the product of ``I + map`` over all blocks, ``(B, N)``.
+    """Return what the blocks add to the readout's row in the product of ``I + map`` over all blocks, ``(B, N)``.
 
     Only that row is needed, so a vector is carried from the last block to the first, in O(N^2) a block, instead of
     N x N matrices from the first to the last. The row that the readout starts with is the same for all patches (0, or
     1 / N where they are averaged), so without it the map keeps its shape, and contributions far below 1 / N are not
     rounded away. An attention pool's row differs between patches: it is part of the map.
 
-    Args:
-        maps: ``(B, N, N)`` per block, first block first; ``(B, 1, N)`` stands for the class token's row alone, and
-            for the row of an attention pool, which comes last.
-        layout: how the model arranges its tokens.
+    Maps are ``(B, N, N)``, first block first; ``(B, 1, N)`` stands for the class token's row alone, and for the row of
+    an attention pool, which comes last.
     """
     exact = [block.to(torch.promote_types(block.dtype, torch.float32)) for block in maps]
     row = readout_row(exact, layout)
@@ -60,8 +58,7 @@ def propagate(maps: Sequence[Tensor], layout: Layout) -> Tensor:
 
 
 def readout_row(maps: Sequence[Tensor], layout: Layout) -> Tensor:
-    """How much the readout takes from each token that leaves the last block, ``(B, 1, N)``; arguments as in
-    ``propagate``."""
+    """Return the weight in the readout of each token that leaves the last block, ``(B, 1, N)``; see ``propagate``."""
     tokens = maps[0].shape[-1]
     if layout.readout == "pool":  # its map may leave the tokens before the patches out
         return F.pad(maps[-1], (tokens - maps[-1].shape[-1], 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,10 +74,8 @@ def _unsupported(model: nn.Module, reason: str) -> UserError:
 
 
 def _channels_last(model: nn.Module) -> bool:
-    """timm says so of its networks whose feature maps are ``(B, H, W, C)``."""
-    networks = (
-        module for module in model.modules() if hasattr(module, "output_fmt") and hasattr(module, "num_classes")
-    )
+    """Whether feature maps are ``(B, H, W, C)``, as timm says of some networks."""
+    networks = (m for m in model.modules() if hasattr(m, "output_fmt") and hasattr(m, "num_classes"))
     found = getattr(next(networks, None), "output_fmt", None)
     return str(getattr(found, "value", found)) == "NHWC"
 
@@ -90,7 +88,7 @@ def _patch_tokens(model: nn.Module, images: Tensor, layout: Layout) -> tuple[Ten
 
 @dataclass
 class _Seen:
-    """The last outputs of a forward pass: a feature map, and tokens that came after it."""
+    """The last feature map of a forward pass, and the shape of tokens that came after it."""
 
     images: torch.Size
     channels_last: bool
@@ -120,16 +118,10 @@ def _watched(model: nn.Module, images: torch.Size) -> Iterator[_Seen]:
     seen = _Seen(images, _channels_last(model))
     attention = [m for m in model.modules() if any(word in type(m).__name__ for word in ("Attention", "Attn"))]
     inside = {inner for outer in attention for inner in outer.modules()}
-    hooks = [
-        module.register_forward_hook(lambda _, inputs, output: seen.see(output))
-        for module in model.modules()
-        if module not in inside
-    ]
-    try:
+    with ExitStack() as hooks:
+        for module in set(model.modules()) - inside:
+            hooks.enter_context(module.register_forward_hook(lambda _, inputs, output: seen.see(output)))
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _last_feature_map(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,7 @@ from robustvit.models.classifier import logits_of
 def forward_from_pixels(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Run a classifier so that its logits can be differentiated twice in the pixels.
 
-    Returns:
-        Logits ``(B, C)`` and the images that they come from, which require a gradient; the caller's stay as they are.
+    Returns the logits ``(B, C)`` and the images that they come from, which require a gradient, unlike the caller's.
     """
     entered = images if images.requires_grad else images.detach().requires_grad_()
     # Fused attention cannot be differentiated twice, neither in blocks nor in a pooling head of its own.

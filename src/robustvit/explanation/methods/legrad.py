@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -25,10 +26,12 @@ def legrad(model: nn.Module, images: Tensor, second_order: bool = False) -> Trac
     differentiable map is always of second order, so ``second_order`` has no effect.
     """
     layout = find_layout(model)
-    with ExitStack() as stack:
-        outputs = [stack.enter_context(_catch_output(block)) for block in layout.blocks]
+    outputs: list[BlockOutput] = []
+    with ExitStack() as hooks:
+        for block in layout.blocks:
+            hooks.enter_context(block.register_forward_hook(lambda _, __, output: outputs.append(output)))
         forward = record_forward(model, images)
-    exits = [_exit_after(model, images, layout, found[0]) for found in outputs]
+    exits = [_exit_after(model, images, layout, output) for output in outputs]
     pools = [attention for _, attention in exits if attention is not None]
     maps = pools if layout.readout == "pool" else list(forward.attentions)
 
@@ -37,16 +40,12 @@ def legrad(model: nn.Module, images: Tensor, second_order: bool = False) -> Trac
             _positive_gradient(sum_target_logits(model, logits, target), attention, differentiable)
             for (logits, _), attention in zip(exits, maps, strict=True)
         ]
-        if (missing := layout.prefix_tokens + _patches(layout, images) - rows[0].shape[1]) > 0:  # a pool of patches
+        tokens = layout.prefix_tokens + math.prod(layout.grid(images))
+        if (missing := tokens - rows[0].shape[1]) > 0:  # a pool of patches
             rows = [nn.functional.pad(row, (missing, 0)) for row in rows]
         return layout.patch_map(torch.stack(rows).mean(dim=0), images)
 
     return Trace(forward.logits, explain)
-
-
-def _patches(layout: Layout, images: Tensor) -> int:
-    rows, columns = layout.grid(images)
-    return rows * columns
 
 
 def _positive_gradient(logit: Tensor, attention: Tensor, differentiable: bool) -> Tensor:
@@ -54,17 +53,6 @@ def _positive_gradient(logit: Tensor, attention: Tensor, differentiable: bool) -
     (gradient,) = torch.autograd.grad(logit, attention, retain_graph=differentiable, create_graph=differentiable)
     exact = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
     return exact.clamp(min=0).mean(dim=(1, 2))
-
-
-@contextmanager
-def _catch_output(block: nn.Module) -> Iterator[list[BlockOutput]]:
-    """Catch what leaves a block, as it is: some libraries return a tuple."""
-    caught: list[BlockOutput] = []
-    hook = block.register_forward_hook(lambda _, __, output: caught.append(output))
-    try:
-        yield caught
-    finally:
-        hook.remove()
 
 
 def _exit_after(model: nn.Module, images: Tensor, layout: Layout, output: BlockOutput) -> tuple[Tensor, Tensor | None]:

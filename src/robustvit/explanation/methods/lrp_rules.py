@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustvit.explanation.attention.context import Context
+from robustvit.explanation.attention.gelu import Context
 
 
 class LrpState:
@@ -27,7 +27,7 @@ class LrpState:
 
     @contextmanager
     def explain(self) -> Iterator[None]:
-        """Backward passes in the ``with`` block follow the rules."""
+        """Let backward passes inside a ``with`` block follow the rules."""
         self.explaining = True
         try:
             yield
@@ -35,19 +35,14 @@ class LrpState:
             self.explaining = False
 
 
-class _ValveContext(Context, Protocol):
-    share: float
-    state: LrpState
-
-
 class _Valve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: _ValveContext, values: Tensor, share: float, state: LrpState) -> Tensor:
+    def forward(ctx: Context, values: Tensor, share: float, state: LrpState) -> Tensor:
         ctx.share, ctx.state = share, state
         return values.view_as(values)
 
     @staticmethod
-    def backward(ctx: _ValveContext, gradient: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, None, None]:
         if not ctx.state.explaining:
             return gradient, None, None
         return (gradient * ctx.share if ctx.share else None), None, None

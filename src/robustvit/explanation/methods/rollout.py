@@ -44,7 +44,7 @@ def _class_independent(forward: RecordedForward, images: Tensor, row_of: Callabl
 
 
 def _rolled_row(means: Sequence[Tensor], layout: Layout) -> Tensor:
-    """``(B, N)``: the halves of all blocks are taken together at the end."""
+    """Return the readout's row ``(B, N)``; the halves of all blocks are multiplied together at the end."""
     return propagate(means, layout) / 2 ** len(layout.blocks)
 
 

@@ -1,4 +1,4 @@
-"""What relevance methods share: their result, gradients that reach every activation, tokens captured in a model."""
+"""The result of a relevance method, and what methods share: gradients that reach every activation, captured tokens."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Explain(Protocol):
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass that can be explained.
+    """A forward pass that can be explained.
 
     Attributes:
-        logits: ``(B, C)``, from the pass that ``explain`` explains.
-        explain: relevance of the target classes; differentiable in the weights, or constant and then cheaper (the
-            graph may be freed by it).
+        logits: ``(B, C)`` of the pass.
+        explain: returns the relevance of the target classes; differentiable in the weights, or constant, which is
+            cheaper, and may free the graph.
     """
 
     logits: Tensor
@@ -63,9 +63,24 @@ def sum_target_logits(model: nn.Module, logits: Tensor, target: Tensor) -> Tenso
     return chosen.sum()
 
 
+def classes_to_explain(target: Tensor | int | None, logits: Tensor) -> Tensor:
+    """Return the class to explain of each image, ``(B,)``: as given, for each or for all, or the predicted class."""
+    count, classes = logits.shape
+    if target is None:
+        return logits.argmax(dim=1)
+    chosen = torch.as_tensor(target, device=logits.device)
+    chosen = chosen.expand(count) if chosen.ndim == 0 else chosen
+    if chosen.shape != (count,) or chosen.is_floating_point():
+        raise UserError(f"expected {count} classes to explain, one for each image, got {tuple(chosen.shape)}")
+    if ((chosen < 0) | (chosen >= classes)).any():
+        raise UserError(f"expected classes from 0 to {classes - 1}, got {sorted(set(chosen.tolist()))}")
+    return chosen
+
+
 def slots_of(present: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the classes that are there in their order, ``(B, P)``, and which of these places are filled, ``(B, P)``;
-    ``present`` is ``(B, C)`` bool, P the most that a photo has.
+    """Return the classes present in each photo, ``(B, P)``, and which of these slots are filled, ``(B, P)`` bool.
+
+    ``present`` is ``(B, C)`` bool, P the largest number of classes in a photo.
     """
     counts = present.sum(dim=1)
     most = int(counts.max()) if len(counts) else 0
@@ -81,11 +96,8 @@ def catch_tokens(block: nn.Module) -> Iterator[list[Tensor]]:
     def catch(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         caught.append(inputs[0] if inputs else next(iter(named.values())))
 
-    hook = block.register_forward_pre_hook(catch, with_kwargs=True)
-    try:
+    with block.register_forward_pre_hook(catch, with_kwargs=True):
         yield caught
-    finally:
-        hook.remove()
 
 
 def check_tokens(caught: list[Tensor], layout: Layout, images: Tensor) -> Tensor:

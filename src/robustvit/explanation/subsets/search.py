@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import SubsetFill
-from robustvit.explanation.attention.interception import evaluating, gradients_for_maps, ready_for_interception
+from robustvit.explanation.attention.interception import (
+    evaluating,
+    gradients_for_maps,
+    leave_inference,
+    ready_for_interception,
+)
+from robustvit.explanation.methods.trace import classes_to_explain
 from robustvit.models.classifier import Classifier, logits_of
 
 
@@ -92,9 +98,9 @@ def sufficient_subset(
         raise UserError(f"expected a confidence between 0 and 1, got {confidence}")
     sizes = list_sizes(images.shape[-2] * images.shape[-1], remove, max_steps)
     with gradients_for_maps(differentiable=False), ready_for_interception(model), evaluating(model):
-        images = images.detach().clone() if images.is_inference() else images.detach()
-        filled = _filled(model, images, fill)
-        target = _targets(model, images, target)
+        images = leave_inference(images)[0].detach()
+        filled = _fill(model, images, fill)
+        target = _choose_targets(model, images, target)
         search = _Search(model, images, filled, target)
         order, curve = search.select_backwards(sizes, after_step or (lambda: None))
         with torch.no_grad():
@@ -114,7 +120,7 @@ def list_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None)
     return sizes if max_steps is None else [*sizes[:-1][:max_steps], 0]
 
 
-def _filled(model: nn.Module, images: Tensor, fill: SubsetFill | float) -> Tensor:
+def _fill(model: nn.Module, images: Tensor, fill: SubsetFill | float) -> Tensor:
     if isinstance(fill, str):
         expect_one_of("fill", fill, get_args(SubsetFill))
     if fill == "mean":
@@ -124,33 +130,25 @@ def _filled(model: nn.Module, images: Tensor, fill: SubsetFill | float) -> Tenso
     return torch.full_like(images, 0.0 if isinstance(fill, str) else fill)
 
 
-def _targets(model: nn.Module, images: Tensor, target: Tensor | int | None) -> Tensor:
+def _choose_targets(model: nn.Module, images: Tensor, target: Tensor | int | None) -> Tensor:
     with torch.no_grad():
         logits = logits_of(model(images))
     if logits.shape[1] < 2:
         raise UserError("expected a classifier of at least 2 classes, got 1: its probability is always 1")
-    if target is None:
-        return logits.argmax(dim=1)
-    target = torch.as_tensor(target, device=logits.device)
-    target = target.expand(len(images)) if target.ndim == 0 else target
-    if target.shape != (len(images),) or target.is_floating_point():
-        raise UserError(f"expected one class index for each of {len(images)} images, got {tuple(target.shape)}")
-    if len(target) and not 0 <= int(target.min()) <= int(target.max()) < logits.shape[1]:
-        raise UserError(f"expected classes from 0 to {logits.shape[1] - 1}, got {target.tolist()}")
-    return target
+    return classes_to_explain(target, logits)
 
 
 class _Search:
-    """Backward selection and the search in its order, for one batch."""
+    """Backward selection, and the search in its order, for a batch."""
 
     def __init__(self, model: nn.Module, images: Tensor, filled: Tensor, target: Tensor) -> None:
         self.model, self.images, self.filled, self.target = model, images, filled, target
         pixels = images.shape[-2] * images.shape[-1]
-        # Pixels as the filling all have gradient 0: a random order, or the top rows would be favoured.
+        # Pixels equal to the filling have gradient 0: a random order, or the top rows would be favoured.
         self.shuffled = torch.randperm(pixels, generator=torch.Generator().manual_seed(0)).to(images.device)
 
     def select_backwards(self, sizes: list[int], after_step: Callable[[], None]) -> tuple[Tensor, Tensor]:
-        """The order of removal ``(B, 1, H, W)``, and the probability at each of ``sizes``, ``(B, steps + 1)``."""
+        """Return the order of removal ``(B, 1, H, W)``, and the probability at each size, ``(B, steps + 1)``."""
         order = torch.full_like(self.images[:, :1], sizes[0], dtype=torch.long)
         flat = order.view(len(order), -1)
         curve = []
@@ -184,7 +182,7 @@ class _Search:
         return size, found, reached
 
     def _gradient(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities ``(B,)`` and the log-odds' gradient in the mask ``(B, 1, H, W)``."""
+        """Return probabilities ``(B,)`` and the log-odds' gradient in the mask ``(B, 1, H, W)``."""
         entered = torch.where(mask, self.images, self.filled).requires_grad_()
         logits = _precise(logits_of(self.model(entered)))
         own = logits.gather(1, self.target[:, None])
@@ -192,7 +190,7 @@ class _Search:
         (gradient,) = torch.autograd.grad((own[:, 0] - others).sum(), entered)
         if not torch.isfinite(gradient).all():
             raise UserError(
-                "expected finite gradients of the logits, got NaN or infinite ones: use float32 and sound weights"
+                "expected finite gradients of the logits, got NaN or infinity: use float32 and sound weights"
             )
         # By the chain rule: a mask m blends to fill + m (image - fill).
         gradient = (gradient * (self.images - self.filled)).sum(dim=1, keepdim=True)
@@ -205,7 +203,7 @@ class _Search:
 
 
 def _last(order: Tensor, size: Tensor) -> Tensor:
-    """The ``size`` ``(B,)`` pixels that were removed last, ``(B, 1, H, W)``."""
+    """Return the mask ``(B, 1, H, W)`` of the ``size`` ``(B,)`` pixels that were removed last."""
     return order >= order[0].numel() - size[:, None, None, None]
 
 

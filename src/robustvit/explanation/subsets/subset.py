@@ -11,7 +11,7 @@ from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import Categories, SubsetFill
 from robustvit.common.photo_options import PixelOptions
-from robustvit.explanation.subsets.results import ClassSubset, SubsetPanel, shorten
+from robustvit.explanation.subsets.panel import ClassSubset, SubsetPanel, draw_rows, shorten
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ def subset(
     from robustvit.common.progress import warn
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.explanation.subsets.classes import named_classes
-    from robustvit.explanation.subsets.figure import draw_rows
     from robustvit.models.load import load_given
 
     classifier = load_given(given)

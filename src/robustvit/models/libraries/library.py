@@ -28,15 +28,15 @@ class Wanted:
     """How a model should be loaded.
 
     Attributes:
-        num_classes: classes of the head, if given.
+        num_classes: number of classes of the head, if given.
         state: weights from a checkpoint.
-        checkpoint: its file.
+        checkpoint: the file of the checkpoint.
         pretrained: whether to load the published weights.
         class_names: the classes of a zero-shot model.
         headless: only features are needed: the head may be missing, and images may have any size if the library
             supports that.
         input_size: height and width of the images, if given.
-        replaced: names of weights that an adapter brings, which the published weights may lack.
+        replaced: names of weights that an adapter replaces, which the published weights may lack.
     """
 
     num_classes: int | None = None
@@ -50,7 +50,7 @@ class Wanted:
 
     @property
     def classes(self) -> int | None:
-        """Classes of the head: as given, or read from the weights, or None."""
+        """Number of classes of the head: as given, or read from the weights, or None."""
         if self.num_classes is not None or self.state is None:
             return self.num_classes
         return count_head_classes(self.state)
@@ -64,7 +64,7 @@ class Loaded:
         network: maps normalised images to logits.
         preprocessing: read from the network when left out.
         class_names: one per logit, if known.
-        guessed: whether nothing stored with the weights says how photos are prepared.
+        guessed: whether the preprocessing is that of the family, as the weights come without settings.
         pixels: how the photos that it was finetuned on were read.
         head: what its outputs mean, if that is recorded.
     """
@@ -106,7 +106,7 @@ class Library:
         return imagenet_names(classes_of(network))
 
     def head_kind(self, network: nn.Module) -> HeadKind | None:
-        """Return what a network says that its outputs mean, or None."""
+        """Return what the outputs mean according to the network's settings, or None."""
         return None
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Library:
         return {"architecture": type(network).__name__}
 
     def own_head(self, network: nn.Module) -> list[list[Any]] | None:
-        """Return the description of a head that was put in place of the library's, or None; see ``describe_head``."""
+        """Return the description of a head that replaced the library's, or None; see ``describe_head``."""
         return None
 
     def save(self, classifier: Classifier, folder: Path) -> None:
@@ -139,7 +139,7 @@ def imagenet_names(classes: int) -> tuple[str, ...]:
 
 
 def first_imagenet_names() -> tuple[str, ...]:
-    """Return the first synonym of each of ImageNet's 1,000 classes; two names stand for two classes each."""
+    """Return the first synonym of each of ImageNet's 1,000 classes; two of the names occur twice."""
     info = ImageNetInfo()
     return tuple(info.index_to_description(index).split(",")[0] for index in range(1000))
 
@@ -156,7 +156,7 @@ def readable_errors(name: str, way_out: str) -> Iterator[None]:
     except Exception as error:
         lines = (str(error).strip() or type(error).__name__).splitlines()
         reason = " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))
-        if any(isinstance(one, LocalEntryNotFoundError) for one in causes_of(error)):  # open_clip wraps it
+        if any(isinstance(cause, LocalEntryNotFoundError) for cause in causes_of(error)):  # open_clip wraps it
             raise UserError(
                 f"cannot fetch the weights of {name}, which are not in the cache, because the hub does not answer: "
                 f"check the network, or give {way_out}"

@@ -1,4 +1,4 @@
-"""Zero-shot classifiers from open_clip: its image tower and embeddings of the class names."""
+"""Zero-shot classifiers of open_clip: its image tower, and embeddings of the class names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, did_you_mean
 from robustvit.common.extras import import_extra
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors
 from robustvit.models.state_dicts import fit_names
-from robustvit.models.zero_shot import ZeroShot
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -29,6 +29,52 @@ _TEMPLATES = (
 )
 
 
+class ZeroShot(nn.Module):
+    """A classifier that returns how close an image is to the text of each class; only the image tower is trainable.
+
+    Args:
+        tower: maps normalised images ``(B, 3, H, W)`` to features ``(B, D)``.
+        embeddings: of the texts of the classes, ``(C, D)``, each of length 1.
+        scale: multiplies the cosines, as in the contrastive loss that the tower was trained with.
+        bias: added to the logits (SigLIP).
+        architecture: name of the model that the tower belongs to.
+        model_args: arguments to rebuild the tower.
+    """
+
+    embeddings: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        embeddings: Tensor,
+        scale: float | Tensor,
+        bias: float | Tensor = 0.0,
+        *,
+        architecture: str = "",
+        model_args: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        trunk: Any = getattr(tower, "trunk", None)
+        if getattr(trunk, "num_classes", None) == 0:
+            trunk.num_classes = len(embeddings)  # a timm tower without a head: the texts are its head
+        self.architecture, self.model_args = architecture, dict(model_args or {})
+        for name, value in (("embeddings", embeddings), ("scale", scale), ("bias", bias)):
+            fixed = torch.as_tensor(value, dtype=torch.float32).detach()
+            self.register_buffer(name, fixed.clone(memory_format=torch.contiguous_format))
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.embeddings)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.tower(images)
+        features = features[0] if isinstance(features, tuple) else features
+        return self.scale * F.normalize(features, dim=-1) @ self.embeddings.T + self.bias
+
+
 class OpenClip(Library):
     """See ``Library``; names are ``ARCHITECTURE/TAG``, ``ARCHITECTURE`` with a checkpoint, ``hf-hub:OWNER/NAME`` or
     a folder with ``open_clip_config.json``."""
@@ -36,7 +82,7 @@ class OpenClip(Library):
     name = "open_clip"
 
     def owns(self, network: nn.Module) -> bool:
-        """Zero-shot classifiers whose image tower is open_clip's."""
+        """Whether a network is a zero-shot classifier with an image tower of open_clip."""
         return isinstance(network, ZeroShot) and bool(network.model_args)
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
@@ -50,7 +96,7 @@ class OpenClip(Library):
         if wanted.pretrained and tag is None and ":" not in architecture:
             tags = library.list_pretrained_tags_by_model(architecture)
             named = f"e.g. {architecture}/{tags[0]}" if tags else "--checkpoint FILE"
-            raise UserError(f"expected the weights of {architecture} to be named: give {named}")
+            raise UserError(f"expected the weights of {architecture}, none are named: give {named}")
         with readable_errors(f"open_clip:{name}", _WAY_OUT):
             model = _create(library, architecture, tag, wanted)
             tokenizer = library.get_tokenizer(architecture)
@@ -62,7 +108,7 @@ class OpenClip(Library):
         )
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
-        """Return what the image tower is rebuilt from."""
+        """Return what ``rebuild`` needs."""
         return {"architecture": network.architecture, "model_args": network.model_args}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
@@ -100,7 +146,7 @@ def _quick_gelu(library: ModuleType, architecture: str, tag: str | None) -> bool
 
 def _create(library: ModuleType, architecture: str, tag: str | None, wanted: Wanted) -> Any:
     if ":" in architecture and wanted.state is not None:
-        raise UserError(f"expected no checkpoint beside {architecture}, which names its weights: leave one of them out")
+        raise UserError(f"expected no checkpoint with {architecture}, which has weights: leave one of the two out")
     model = library.create_model(
         architecture,
         pretrained=tag if wanted.pretrained else None,
@@ -114,7 +160,7 @@ def _create(library: ModuleType, architecture: str, tag: str | None, wanted: Wan
     return model
 
 
-def _load_state(library: ModuleType, model: nn.Module, state: dict[str, torch.Tensor], checkpoint: str) -> None:
+def _load_state(library: ModuleType, model: nn.Module, state: dict[str, Tensor], checkpoint: str) -> None:
     """Load a checkpoint with the names of this model, else as open_clip converts it."""
     own = model.state_dict()
     state = fit_names(state, own, checkpoint)
@@ -124,9 +170,7 @@ def _load_state(library: ModuleType, model: nn.Module, state: dict[str, torch.Te
         library.load_checkpoint(model, checkpoint)
 
 
-def _zero_shot(
-    library: ModuleType, architecture: str, tag: str | None, model: CLIP, embeddings: torch.Tensor
-) -> ZeroShot:
+def _zero_shot(library: ModuleType, architecture: str, tag: str | None, model: CLIP, embeddings: Tensor) -> ZeroShot:
     config = library.get_model_config(architecture)
     arguments = {
         "embed_dim": config["embed_dim"],

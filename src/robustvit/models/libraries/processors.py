@@ -1,4 +1,4 @@
-"""Image processors of transformers: their settings as preprocessing, and back."""
+"""Image processors of transformers: their settings converted to preprocessing, and back."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def convert_processor(found: dict[str, Any], default: Preprocessing) -> Preprocessing:
-    """Convert the settings of an image processor; ``default`` where they say nothing."""
-    if "data_config" in found:  # of a timm model, in timm's words
+    """Convert the settings of an image processor; ``default`` replaces those that are missing."""
+    if "data_config" in found:  # of a timm model, under timm's names
         return Preprocessing.from_timm(found["data_config"])
     size, crop = found.get("size") or {}, found.get("crop_size") or {}
     size = {"height": size, "width": size} if isinstance(size, int) else size
@@ -30,7 +30,7 @@ def convert_processor(found: dict[str, Any], default: Preprocessing) -> Preproce
     if found.get("do_center_crop") and crop:
         target = (crop["height"], crop["width"])
         share = target[0] / resized[0]
-    elif edge and found.get("crop_pct") is not None:  # ConvNeXt's: small inputs are cropped, large ones squashed
+    elif edge and found.get("crop_pct") is not None:  # ConvNeXt: small inputs are cropped, large inputs squashed
         share, squash = (found["crop_pct"], False) if edge < 384 else (1.0, True)
     return Preprocessing(
         target, *_statistics(found, default), share, _RESAMPLING.get(found.get("resample", 3), "bicubic"), squash
@@ -38,7 +38,7 @@ def convert_processor(found: dict[str, Any], default: Preprocessing) -> Preproce
 
 
 def _statistics(found: dict[str, Any], default: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std for images in [0, 1] of a processor that scales pixels by a factor of its own."""
+    """Return mean and std for images in [0, 1] of a processor, which may not scale pixels by 1 / 255."""
     for unusual in ("do_flip_channel_order", "do_grayscale"):
         if found.get(unusual) and not (unusual == "do_grayscale" and len(default.mean) == 1):
             raise UserError(f"its image processor sets {unusual}, which is not supported: photos are read as RGB")

@@ -38,7 +38,7 @@ class Timm(Library):
     name = "timm"
 
     def owns(self, network: nn.Module) -> bool:
-        """Whether timm built a network by name, so that it can build it again; not a class derived from timm's."""
+        """Whether timm built a network by name, so that it can build it again; classes derived from timm's are not."""
         return is_timm(network) and type(network).__module__.startswith("timm.")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
@@ -68,8 +68,8 @@ class Timm(Library):
         if wanted.state is not None:
             own = network.state_dict()
             state = fit_names(wanted.state, own, str(wanted.checkpoint))
-            kept = {k: v for k, v in state.items() if k in own or k.split(".")[0] not in _HEADS}
-            self.load_state(network, kept, str(wanted.checkpoint))
+            state = {k: v for k, v in state.items() if k in own or k.split(".")[0] not in _HEADS}
+            self.load_state(network, state, str(wanted.checkpoint))
         return Loaded(network)
 
     def class_names(self, network: nn.Module) -> tuple[str, ...]:
@@ -79,18 +79,17 @@ class Timm(Library):
         return names if names and len(names) == classes_of(network) else super().class_names(network)
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """Build the network of a folder whose head is not timm's."""
+        """Build the network of a folder with a custom head."""
         return timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
 
     def own_head(self, network: nn.Module) -> list[list[Any]] | None:
-        """Return the description of a head that was put in place of timm's, or None."""
         head = head_of(network)
         return describe_head(head) if isinstance(head, nn.Sequential) else None
 
     def save(self, classifier: Classifier, folder: Path) -> None:
         """Write a folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads.
 
-        A head of several layers is described beside timm's settings; ``load_model`` alone can load it.
+        A head of several layers is described with timm's settings; ``load_model`` alone can load it.
         """
         network: Any = classifier.network
         config: dict[str, Any] = {"num_classes": classifier.outputs}
@@ -129,10 +128,10 @@ def _check_name(name: str) -> None:
             f"expected the name or the folder of a model, found a file at {name}: if it holds weights, give the name "
             "of their model and --checkpoint for the file"
         )
-    beside = Path(name).parent
-    folders = [str(beside / one.name) for one in beside.iterdir() if one.is_dir()] if beside.is_dir() else []
+    parent = Path(name).parent
+    folders = [str(parent / one.name) for one in parent.iterdir() if one.is_dir()] if parent.is_dir() else []
     known = [*folders, *timm.list_pretrained(), *timm.list_models(), *CARDS]
-    hint = did_you_mean(name, known) or "timm.list_models() names them all"
+    hint = did_you_mean(name, known) or "timm.list_models() lists all names"
     raise UserError(f"unknown model {name!r}, and no folder of that name is here: {hint}")
 
 

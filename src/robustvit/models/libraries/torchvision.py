@@ -18,7 +18,7 @@ from robustvit.models.libraries.library import Library, Loaded, Wanted, readable
 if TYPE_CHECKING:
     from torchvision.transforms._presets import ImageClassification
 
-_NAME = "torchvision_name"  # of a network here: how it is called in the library
+_NAME = "torchvision_name"  # attribute of a network: its name in the library
 
 
 class Torchvision(Library):
@@ -60,7 +60,6 @@ class Torchvision(Library):
         return {"architecture": "VisionTransformer", "model_args": arguments}
 
     def own_head(self, network: nn.Module) -> list[list[Any]] | None:
-        """Return the description of a head that was put in place of torchvision's, or None."""
         return describe_changed_head(network, lambda: self.rebuild(Path(), self.describe(network)))
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:

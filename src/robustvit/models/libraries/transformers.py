@@ -67,7 +67,7 @@ class Transformers(Library):
         return Loaded(network, processing, self.class_names(network), guessed=processing is None)
 
     def _fetch(self, auto: type[AutoModelForImageClassification], name: str, wanted: Wanted) -> Any:
-        """Load a network with its published weights, all of them but those that an adapter brings."""
+        """Load a network with all of its published weights, except those that an adapter replaces."""
         config = _config(name, wanted if wanted.replaced else replace(wanted, num_classes=None))
         refuse_quantised_settings(config.to_dict(), f"transformers:{name}")
         network, report = auto.from_pretrained(
@@ -95,7 +95,7 @@ class Transformers(Library):
         load_weights(network, state, origin)
 
     def class_names(self, network: PreTrainedModel) -> tuple[str, ...]:
-        """Return names in the configuration, except those that transformers makes up; the first of synonyms."""
+        """Return the names in the configuration, except those that transformers makes up; of synonyms the first."""
         given = getattr(network.config, "id2label", None) or {}
         names = tuple(str(given[key]) for key in sorted(given, key=int))
         if all(re.fullmatch(r"LABEL_\d+", name) for name in names) or len(names) != classes_of(network):
@@ -114,15 +114,13 @@ class Transformers(Library):
         return {"architecture": type(network).__name__, "model_args": network.config.to_dict()}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """Build the network of a folder whose head is not transformers'."""
+        """Build the network of a folder with a custom head."""
         library = import_extra("transformers", "transformers")
-        settings = dict(config["model_args"])
-        made = library.AutoConfig.for_model(settings.pop("model_type"), **settings)
-        network: nn.Module = library.AutoModelForImageClassification.from_config(made).float()
+        settings = library.AutoConfig.for_model(**config["model_args"])
+        network: nn.Module = library.AutoModelForImageClassification.from_config(settings).float()
         return network
 
     def own_head(self, network: PreTrainedModel) -> list[list[Any]] | None:
-        """Return the description of a head that was put in place of transformers', or None."""
         if isinstance(head_of(network), nn.Linear):
             return None
         return describe_changed_head(network, lambda: type(network)(network.config))
@@ -130,7 +128,7 @@ class Transformers(Library):
     def save(self, classifier: Classifier, folder: Path) -> None:
         """Write a folder that ``AutoModelForImageClassification`` and ``AutoImageProcessor`` load.
 
-        A head of several layers is described beside the settings; ``load_model`` alone can load it.
+        A head of several layers is described with the settings; ``load_model`` alone can load it.
         """
         network: PreTrainedModel = classifier.network
         names = classifier.class_names

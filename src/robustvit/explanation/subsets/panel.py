@@ -1,12 +1,21 @@
-"""What was found of sufficient input subsets, in numbers and words."""
+"""The panel of sufficient input subsets: their numbers, in words, and the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from robustvit.common.errors import printable
+from robustvit.common.files import new_file
 from robustvit.common.frames import FrameRow, Tabular
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_INCHES = 2.4  # width of a picture, for the size of the letters
+_LEAST = 336  # pixels that the longer side of a picture is drawn with, about
 
 
 @dataclass(frozen=True)
@@ -94,3 +103,30 @@ class SubsetPanel(Tabular):
 def shorten(text: str, most: int = 32) -> str:
     """Cut a text to ``most`` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def draw_rows(rows: Sequence[Sequence[tuple[str, Tensor]]], path: str | Path) -> None:
+    """Write rows of pictures as a PNG; each of their pixels becomes a square of pixels, and none is blurred.
+
+    A row is a list of titles (three lines at most) and pictures, ``(3, H, W)`` in [0, 1], all of one size.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    height, width = rows[0][0][1].shape[-2:]
+    zoom = max(1, round(_LEAST / max(height, width)))
+    height, width = zoom * height, zoom * width
+    dots = round(width / _INCHES)
+    gap, title = round(0.12 * dots), round(0.62 * dots)
+    whole = (gap + max(map(len, rows)) * (width + gap), gap + len(rows) * (title + height + gap))
+    figure = Figure(figsize=(whole[0] / dots, whole[1] / dots), dpi=dots)
+    for row, pictures in enumerate(rows):
+        bottom = whole[1] - (row + 1) * (title + height + gap)
+        for column, (words, picture) in enumerate(pictures):
+            left = gap + column * (width + gap)
+            pixels = (255 * picture.permute(1, 2, 0).numpy()).round().astype(np.uint8)
+            figure.figimage(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1), left, bottom, origin="upper")
+            place = ((left + width / 2) / whole[0], (bottom + height + 0.05 * dots) / whole[1])
+            figure.text(*place, printable(words), ha="center", va="bottom", fontsize=8, parse_math=False)
+    with new_file(path) as file:
+        figure.savefig(file, format="png")
