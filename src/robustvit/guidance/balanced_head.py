@@ -38,6 +38,13 @@ class Subsets:
         """``(P, N)``, a number for each group, or for each class on backgrounds of its own and of other classes."""
         return self.known if self.known is not None else 2 * self.labels + self.own.long()
 
+    def take(self, positions: Tensor, device: str | torch.device) -> Subsets:
+        """Return the photos at positions, on a CUDA device, which has float64; on the CPU otherwise."""
+        target = device if torch.device(device).type == "cuda" else "cpu"
+        known = None if self.known is None else self.known[positions].to(target)
+        tensors = (one[positions].to(target) for one in (self.features, self.labels, self.own))
+        return Subsets(*tensors, known)
+
 
 @dataclass(frozen=True)
 class Head:

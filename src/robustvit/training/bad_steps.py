@@ -23,12 +23,7 @@ class BadSteps:
 
     If the loss of any process or the norm of the gradient is not finite, all processes skip the step. With fp16 a
     gradient that overflows is handled by the scaler, which lowers its scale: the step is counted as skipped, but not
-    as one in a row while the scale is above 1.
-
-    Args:
-        accelerator: of the run.
-        folder: gets the last batch if the run has to stop.
-        photos: that the batches' ``index`` refers to.
+    as skipped in a row while the scale is above 1. If the run has to stop, the last batch is written to ``folder``.
 
     Attributes:
         skipped: steps skipped since ``start_epoch``.
@@ -54,16 +49,9 @@ class BadSteps:
     def take(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], batch: dict[str, Tensor]
     ) -> bool:
-        """Do the backward pass and one step, or skip the step; the gradients are cleared in both cases.
+        """Do the backward pass and a step, or skip the step; return whether the weights were changed.
 
-        Args:
-            loss: a scalar.
-            optimizer: as the accelerator prepared it.
-            parameters: the weights it changes.
-            batch: the loss is computed on it; with ``image``, ``mask``, ``label`` and ``index``.
-
-        Returns:
-            Whether the weights were changed.
+        The gradients are cleared in both cases. The batch has ``image``, ``mask``, ``label`` and ``index``.
         """
         number = float(loss.detach())
         problem = "" if self._all_finite(loss) else f"the loss was {number}"
@@ -90,7 +78,7 @@ class BadSteps:
         return bool(finite)
 
     def _try_step(self, optimizer, parameters: list[nn.Parameter]) -> str:
-        """Take the step if the gradient is finite, else return what is wrong; all processes share the same gradient."""
+        """Take the step if the gradient is finite, else return the problem; all processes have the same gradient."""
         if self.accelerator.scaler is None:
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             if not torch.isfinite(norm):

@@ -1,4 +1,4 @@
-"""What a run keeps: whether validation photos can choose it, and by which score."""
+"""The choice of the weights that a run keeps: whether validation photos can make it, and by which score."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from robustvit.evaluation.worst_group import MIN_GROUP
 from robustvit.training.schedule import Schedule
 
 
-def no_choice(photos: Sequence[Photo]) -> UserError:
-    """Say why validation photos cannot choose by swapped backgrounds: their classes, or their masks."""
+def explain_no_choice(photos: Sequence[Photo]) -> UserError:
+    """Return the error that says why validation photos cannot choose by swapped backgrounds: their classes, or masks."""
     classes = sorted({str(photo.class_name) for photo in photos if photo.label is not None})
     masked = [photo for photo in photos if photo.mask is not None]
     count = pluralize(len(photos), "validation photo")
@@ -40,10 +40,10 @@ def no_choice(photos: Sequence[Photo]) -> UserError:
 
 
 def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
-    """Refuse validation photos that cannot choose what the schedule wants chosen."""
+    """Refuse validation photos that cannot make the choice of a schedule."""
     masked = [photo for photo in photos if photo.mask is not None]
     if schedule.chooses_by_swaps and (not masked or len({photo.label for photo in photos} - {None}) < 2):
-        raise no_choice(photos)
+        raise explain_no_choice(photos)
 
 
 def check_metric_choice(schedule: Schedule, gathered: RunPhotos) -> list[str]:
@@ -62,7 +62,7 @@ def check_metric_choice(schedule: Schedule, gathered: RunPhotos) -> list[str]:
 
 
 def check_measured(metric: str, found: Sequence[PhotoMeasure]) -> None:
-    """Refuse a metric that has no number on the measured validation photos, before anything is trained.
+    """Refuse a metric without a value on the measured validation photos, before anything is trained.
 
     ``check_metric`` counts all photos; here only those count whose object could be put on another background.
     """
@@ -89,9 +89,9 @@ def check_measured(metric: str, found: Sequence[PhotoMeasure]) -> None:
 def robust_score(
     before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float, metric: str = ACCURACY
 ) -> dict[str, float]:
-    """Return the accuracies of this epoch and a score to minimise, for ``--select robust``; see ``rank``.
+    """Return the accuracies of an epoch and the score to minimise, for ``--select robust``; see ``rank``.
 
-    Another metric than accuracy decides the score, and is returned too.
+    A metric other than accuracy decides the score, and is returned too.
     """
     kinds = {name: measure_name(metric, name) for name in ("mixed-other", "ordinary")}
     gain, ordinary = (measure_difference(before, now, name) for name in kinds.values())

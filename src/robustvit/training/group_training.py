@@ -22,7 +22,7 @@ def number_groups(photos: Sequence[Photo]) -> list[int]:
     names = sorted({photo.group for photo in photos if photo.group is not None})
     without = sum(photo.group is None for photo in photos)
     if without or len(names) < 2:
-        found = f"{without} of {len(photos)} photos have none" if without else f"found {', '.join(names)} only"
+        found = f"{without} of {len(photos)} photos have no group" if without else f"found {', '.join(names)} only"
         raise UserError(
             f"expected training photos of at least two known groups, {found}: name the column or the folders with "
             "--group-by, or take more photos with --samples-per-class"
@@ -55,7 +55,7 @@ def drawing_weights(photos: Sequence[Photo], schedule: Schedule) -> list[float] 
 
 
 def make_weighting(photos: Sequence[Photo], schedule: Schedule, accelerator: Accelerator) -> GroupWeighting | None:
-    """Return the weights of groups in the loss, if the groups have some."""
+    """Return the weights of groups in the loss, if the schedule weighs groups."""
     if schedule.group_method not in ("reweight", "dro"):
         return None
     counts = Counter(number_groups(photos))
@@ -66,11 +66,9 @@ def make_weighting(photos: Sequence[Photo], schedule: Schedule, accelerator: Acc
 
 
 def worst_accuracy(photos: Sequence[Photo], right: Sequence[int]) -> float:
-    """Return the accuracy in the worst group; photos without a group do not count.
+    """Return the accuracy in the worst group; ``right`` is 1 for photos with a right answer, else 0.
 
-    Args:
-        photos: of validation.
-        right: 1 for those that were answered right, else 0.
+    Photos without a group do not count.
     """
     answers: dict[str, list[int]] = {}
     for photo, one in zip(photos, right, strict=True):

@@ -1,9 +1,9 @@
-"""Inputs of the last layer, of photos on their own backgrounds and on those of others."""
+"""Inputs of the last layer, of photos on their own backgrounds and on those of other photos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +42,13 @@ def last_features(
     workers: int,
     device: str | torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Return the inputs of the last layers, side by side ``(N, D)``, and the logits ``(N, C)``; float64, on the CPU."""
+    """Return the inputs of the last layers, joined to ``(N, D)``, and the logits ``(N, C)``; float64, on the CPU."""
     features, logits = [], []
-    with evaluating(classifier), _entering(layers) as entered:
+    entered: dict[nn.Module, Tensor] = {}
+    with evaluating(classifier), ExitStack() as hooks:
+        for layer in layers:
+            hook = layer.register_forward_pre_hook(lambda layer, given: entered.update({layer: given[0]}))
+            hooks.enter_context(hook)
         for images in DataLoader(composites, batch_size=batch_size, **reading_processes(workers)):
             found = logits_of(classifier(images.to(device)))
             features.append(torch.cat([entered[layer].flatten(1) for layer in layers], dim=1).cpu().double())
@@ -55,15 +59,3 @@ def last_features(
             "several: use --guidance last-layer"
         )
     return torch.cat(features), torch.cat(logits)
-
-
-@contextmanager
-def _entering(layers: Sequence[nn.Linear]) -> Iterator[dict[nn.Module, Tensor]]:
-    """Record the input of each layer in the latest forward pass."""
-    entered: dict[nn.Module, Tensor] = {}
-    hooks = [layer.register_forward_pre_hook(lambda one, given: entered.update({one: given[0]})) for layer in layers]
-    try:
-        yield entered
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +43,8 @@ class HeadFit:
     Attributes:
         choice: C, and the scores of its heads on photos that they were not fitted on.
         before: cross-entropy and accuracy of the old head on the same photos.
-        after: the same of the new head on the photos it was fitted on.
-        nonzero: share of its weights that are not zero.
+        after: cross-entropy and accuracy of the new head on the photos it was fitted on.
+        nonzero: share of the new head's weights that are not zero.
     """
 
     choice: ChosenStrength
@@ -65,11 +64,8 @@ def fit_run(
 ) -> str:
     """Fit a new head, write it to the run folder as its only epoch, and return a note for the verdict.
 
-    The same photos and seed give the same head, so a killed run simply fits it again. Every process fits the head, and
-    the main one writes it.
-
-    Raises:
-        Stopped: SIGTERM, SIGHUP or Ctrl-C stopped the run.
+    The same photos and seed give the same head, so a killed run fits it again. Every process fits the head, and the
+    main process writes it.
     """
     try:
         with StopSignals().hold() as stop, stop.at_once(accelerator.num_processes == 1):
@@ -84,38 +80,30 @@ def fit_run(
             )
     except Stopped as stopped:
         raise Stopped(stopped.number, folder.path) from None
-    choice = found.choice
     if accelerator.is_main_process:
-        write_json({"val_loss": found.before[0], "val_accuracy": found.before[1]}, folder.beginning)
         save_model(classifier, folder.best)
         save_model(classifier, folder.last)
-        folder.append_metrics(_row(found))
-        console.print(
-            f"new head: C = {choice.strength:g}, {100 * found.nonzero:.1f} % of its weights are not zero; worst group "
-            f"{100 * choice.worst:.1f} % of photos that it was not fitted on",
-            soft_wrap=True,
-        )
+        _write_scores(found, folder)
     accelerator.wait_for_everyone()
     return (
         f"The last layer is new: fitted on {len(photos)} photos, none of which judges, as the mean over {SUBSETS} "
-        f"balanced subsets, with C = {choice.strength:g}, chosen by the accuracy of the worst group in halves of them."
+        f"balanced subsets, with C = {found.choice.strength:g}, chosen by the accuracy of the worst group in halves of "
+        "them."
     )
 
 
-def _row(found: HeadFit) -> dict[str, Any]:
+def _write_scores(found: HeadFit, folder: RunFolder) -> None:
+    """Write the scores as those of the beginning and of the only epoch, and print them."""
     choice = found.choice
-    return {
-        "epoch": 1,
-        "train_loss": found.after[0],
-        "train_accuracy": found.after[1],
-        "skipped_steps": 0,
-        "val_loss": choice.loss,
-        "val_accuracy": choice.accuracy,
-        "val_worst_group": choice.worst,
-        "C": choice.strength,
-        "nonzero": found.nonzero,
-        "best": True,
-    }
+    write_json({"val_loss": found.before[0], "val_accuracy": found.before[1]}, folder.beginning)
+    row = {"epoch": 1, "train_loss": found.after[0], "train_accuracy": found.after[1], "skipped_steps": 0}
+    row |= {"val_loss": choice.loss, "val_accuracy": choice.accuracy, "val_worst_group": choice.worst}
+    folder.append_metrics(row | {"C": choice.strength, "nonzero": found.nonzero, "best": True})
+    console.print(
+        f"new head: C = {choice.strength:g}, {100 * found.nonzero:.1f} % of its weights are not zero; worst group "
+        f"{100 * choice.worst:.1f} % of photos that it was not fitted on",
+        soft_wrap=True,
+    )
 
 
 def fit_head(
@@ -143,25 +131,16 @@ def fit_head(
         workers: processes that read photos.
         device: of the model.
     """
-    labels = [int(photo.label or 0) for photo in photos.photos]
-    cells = [cell_of(photo) for photo in photos.photos]
-    rank = {cell: number for number, cell in enumerate(sorted(set(cells), key=str))}
-    kinds = [rank[cell] for cell in cells] if balance == "group" else labels
-    drawing = _Drawing(photos, labels, kinds, balance, seed)
-    parts = [
-        drawing.subsets(part, number) for number, part in enumerate((*split_halves(kinds, seed), range(len(labels))))
-    ]
+    drawing = _Drawing(photos, balance, seed)
+    halves = split_halves(drawing.kinds, seed)
+    parts = [drawing.subsets(part, number) for number, part in enumerate((*halves, range(len(photos))))]
     pairs = list(dict.fromkeys(pair for part in parts for subset in part for pair in subset))
     layers = head_layers(classifier)
     features, logits = last_features(classifier, layers, Composites(photos, pairs), batch_size, workers, device)
     position = {pair: i for i, pair in enumerate(pairs)}
     at = [torch.tensor([[position[pair] for pair in subset] for subset in part]) for part in parts]
-    known = torch.tensor([labels[index] for index, _ in pairs])
-    own = torch.tensor([donor is None or labels[donor] == labels[index] for index, donor in pairs])
-    group = torch.tensor([kinds[index] for index, _ in pairs])
-    first, second, whole = (
-        _move(Subsets(features[i], known[i], own[i], group[i] if balance == "group" else None), device) for i in at
-    )
+    drawn = drawing.describe(pairs, features)
+    first, second, whole = (drawn.take(i, device) for i in at)
     intercept = all(layer.bias is not None for layer in layers)
     choice = choose_strength(first, second, classifier.num_classes, intercept=intercept)
     head = average_head(whole, classifier.num_classes, choice.strength, intercept=intercept)
@@ -170,7 +149,7 @@ def fit_head(
     fitted = whole.features.flatten(0, 1) @ head.weight.mT + head.bias
     return HeadFit(
         choice,
-        _scores(logits[tried], known[tried]),
+        _scores(logits[tried], drawn.labels[tried]),
         _scores(fitted, whole.labels.flatten()),
         float((head.weight != 0).double().mean()),
     )
@@ -179,10 +158,13 @@ def fit_head(
 class _Drawing:
     """Draws balanced subsets, as pairs of a photo and another that lends its background."""
 
-    def __init__(
-        self, photos: MaskedPhotos, labels: Sequence[int], kinds: Sequence[int], balance: Balance, seed: int
-    ) -> None:
-        self.labels, self.kinds, self.balance, self.seed = labels, kinds, balance, seed
+    def __init__(self, photos: MaskedPhotos, balance: Balance, seed: int) -> None:
+        self.balance, self.seed = balance, seed
+        self.labels = self.kinds = [int(photo.label or 0) for photo in photos.photos]
+        if balance == "group":
+            cells = [cell_of(photo) for photo in photos.photos]
+            rank = {cell: number for number, cell in enumerate(sorted(set(cells), key=str))}
+            self.kinds = [rank[cell] for cell in cells]
         self.usable, self.shown = [], []
         for mask in (photos[i]["mask"] for i in range(len(photos)) if balance == "background"):
             self.shown.append(bounding_box(mask) is not None)
@@ -207,12 +189,12 @@ class _Drawing:
         kinds = [self.kinds[i] for i in members]
         return [[pair(i, k) for i in balanced_subset(kinds, drawn[k])] for k in range(SUBSETS)]
 
-
-def _move(subsets: Subsets, device: str | torch.device) -> Subsets:
-    """Move subsets to a CUDA device, which has float64; to the CPU otherwise."""
-    target = device if torch.device(device).type == "cuda" else "cpu"
-    known = None if subsets.known is None else subsets.known.to(target)
-    return Subsets(subsets.features.to(target), subsets.labels.to(target), subsets.own.to(target), known)
+    def describe(self, pairs: Sequence[Pair], features: Tensor) -> Subsets:
+        """Return the features of pairs with their labels, backgrounds and groups."""
+        labels = torch.tensor([self.labels[index] for index, _ in pairs])
+        own = [donor is None or self.labels[donor] == self.labels[index] for index, donor in pairs]
+        groups = torch.tensor([self.kinds[index] for index, _ in pairs]) if self.balance == "group" else None
+        return Subsets(features, labels, torch.tensor(own), groups)
 
 
 @torch.no_grad()

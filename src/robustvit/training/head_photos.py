@@ -14,8 +14,8 @@ from robustvit.data.photo import Photo
 def photos_to_fit(gathered: RunPhotos, classes: int, balance: Balance = "background") -> list[Photo]:
     """Choose the photos to fit a new head on: held-out photos, except those that judge.
 
-    If a class has fewer than two of them, the training photos are added; with ``balance="group"`` also if a class of a
-    group has. Classes of a group that have a single photo even so are left out, and named in the run's notes.
+    If a class has fewer than two of them, or a class of a group with ``balance="group"``, the training photos are added.
+    Classes of a group that still have a single photo are left out, and named in the run's notes.
     """
     judged = {photo.image.resolve() for photo in gathered.verdict}
     photos = [photo for photo in gathered.validation if photo.image.resolve() not in judged]
@@ -51,7 +51,7 @@ def _grouped(photos: list[Photo], gathered: RunPhotos) -> list[Photo]:
 
 
 def cell_of(photo: Photo) -> tuple[str | None, int | None]:
-    """Return group and class of a photo, of which a balanced subset has the same number."""
+    """Return group and class of a photo; a balanced subset has equally many photos of each such pair."""
     return photo.group, photo.label
 
 

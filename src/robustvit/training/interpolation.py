@@ -24,15 +24,10 @@ CHOSEN_BY = ("ordinary", "mixed-other")  # measures of validation photos whose s
 def interpolate_weights(
     original: Mapping[str, Tensor], finetuned: Mapping[str, Tensor], share: float
 ) -> dict[str, Tensor]:
-    """Return ``(1 - share) * original + share * finetuned``, weight by weight.
+    """Return ``(1 - share) * original + share * finetuned``, weight by weight, of two state dicts.
 
     After Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR 2022 (WiSE-FT). Whole numbers, such as counters
     of batches, are those of the finetuned model.
-
-    Args:
-        original: state dict of the model before finetuning.
-        finetuned: state dict after it, with the same names and shapes.
-        share: 0 gives the original, 1 the finetuned model.
     """
     return {
         name: original[name].lerp(weight, share) if weight.is_floating_point() else weight
@@ -43,15 +38,15 @@ def interpolate_weights(
 def choose_share(
     measured: Callable[[float], Mapping[str, float]], max_drop: float, chosen_by: Sequence[str] = CHOSEN_BY
 ) -> tuple[float, list[dict[str, float]]]:
-    """Choose the share with the highest sum of accuracies among those that lose at most ``max_drop`` points.
+    """Choose the share with the highest sum of accuracies among those that lose at most ``max_drop`` points of the first.
 
     Every second share is tried, then the two beside the best of these. Of equal shares the smallest wins, which changes
     least; if all lose more, the smallest of all.
 
     Args:
         measured: returns the measures named in ``chosen_by``, 0 to 1, of the model at a share.
-        max_drop: points of the first of them that may be lost.
-        chosen_by: accuracies, or another metric of ordinary photos and on other backgrounds.
+        max_drop: points that may be lost.
+        chosen_by: accuracies, or another metric, of ordinary photos and on other backgrounds.
 
     Returns:
         The share, and the accuracies at every share that was tried, in order, beginning with 0, the original.
@@ -76,13 +71,17 @@ def choose_share(
 
 
 def describe_share(share: float, tried: list[dict[str, float]], max_drop: float) -> str:
-    """Describe in one line how far the kept model goes, and how that was chosen; arguments as in ``choose_share``."""
+    """Describe in one line how far the kept weights are from the original, and how that was chosen."""
     said = f"The weights are {share:g} of the way from the original to the finetuned model"
     said = "The weights are those of the finetuned model" if share == 1 else said
     if not tried:
         return f"{said}, as given."
     at = next(row for row in tried if row["share"] == share)
-    shown = " and ".join(f"{100 * value:.1f} % {_words(name)}" for name, value in at.items() if name != "share")
+    shown = " and ".join(
+        f"{100 * value:.1f} % {measure_title(name) if '/' in name else name}"
+        for name, value in at.items()
+        if name != "share"
+    )
     steps, first = len(tried) - 1, next(name for name in at if name != "share")
     if at[first] < _least(tried[0][first], max_drop):
         return (
@@ -94,11 +93,6 @@ def describe_share(share: float, tried: list[dict[str, float]], max_drop: float)
 
 def _least(original: float, max_drop: float) -> float:
     return original - max_drop / 100 - 1e-9
-
-
-def _words(name: str) -> str:
-    """Return a measure's name, or the title of a metric."""
-    return measure_title(name) if "/" in name else name
 
 
 def interpolate_run(
@@ -113,16 +107,8 @@ def interpolate_run(
 ) -> str:
     """Make ``best/`` a model between the original and the kept epoch, and return a note for the verdict.
 
-    The kept epoch moves to ``finetuned/`` first, so that a run that is killed here can be resumed.
-
-    Args:
-        classifier: gets the weights of ``best/``.
-        original: the model before training.
-        measure: measures the classifier as it is on the validation photos.
-        validated: what it measured of the original; empty if that is not known.
-        schedule: of the run.
-        accelerator: of the run.
-        folder: of the run.
+    The kept epoch moves to ``finetuned/`` first, so that a run that is killed here can be resumed. ``measure`` measures
+    the classifier as it is on the validation photos; ``validated`` are its measures of the original, if they are known.
     """
     if accelerator.is_main_process and not folder.finetuned.exists():
         os.replace(folder.best, folder.finetuned)

@@ -28,7 +28,7 @@ class RelevanceCallback(Callback):
     Args:
         weight: of the relevance loss.
         network: name of the attribute of the module that holds the network.
-        method: relevance method, see ``relevance``; as is ``second_order``.
+        method: relevance method; see ``relevance`` for it and ``second_order``.
         keys: where a batch holds images, masks and labels: names, or positions in a tuple.
         log: name under which the loss is logged; None does not log it.
     """

@@ -48,8 +48,8 @@ def train(
     """Finetune a classifier and keep its best and its last epoch in the run folder.
 
     The state is saved after the first epoch, and after others at most every half minute; every ``schedule.save_every``
-    minutes within an epoch; and when a signal stops the run. A run that was killed and resumed ends with the same
-    weights, bit for bit, as an uninterrupted one.
+    minutes within an epoch; and when a signal stops the run, which raises ``Stopped``. A run that was killed and resumed
+    ends with the same weights, bit for bit, as an uninterrupted run.
 
     Args:
         classifier: changed in place.
@@ -60,14 +60,9 @@ def train(
         accelerator: device, precision, processes and trackers.
         folder: of the run; resumed from its state if there is one.
         robust_score: returns accuracies and score of the current classifier, for ``--select robust``.
-
-    Raises:
-        Stopped: SIGTERM, SIGHUP or Ctrl-C came, and the state is saved.
-        UserError: the loss is NaN; the disk is full; the state cannot be resumed.
     """
-    loader = training_loader(
-        training, schedule.batch_size, schedule.workers, drawing_weights(training.photos, schedule)
-    )
+    drawn = drawing_weights(training.photos, schedule)
+    loader = training_loader(training, schedule.batch_size, schedule.workers, drawn)
     with trainable(classifier, schedule.train) as parameters, StopSignals().hold() as stop:
         decay = 0.0 if schedule.train == "attention" else schedule.weight_decay
         raw = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
@@ -89,7 +84,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Epochs:
-    """The epochs of a run: their steps, what validation photos say of each, and which one is kept."""
+    """The epochs of a run: their steps, validation, and which of them is kept."""
 
     classifier: Classifier
     validation: MaskedPhotos
@@ -100,8 +95,8 @@ class _Epochs:
     def begin(self) -> None:
         """Write the losses and answers before training."""
         state = self.steps.state
-        with _breaking_off(self.steps.stop, state, save=False):
-            beginning, right = self._validate(0)
+        with _interruptible(self.steps.stop, state, save=False):
+            beginning, right = _validate(self.classifier, self.checks, self.steps, 0)
         if state.accelerator.is_main_process:
             write_json(beginning | {"val_right": right}, state.folder.beginning)
 
@@ -111,7 +106,7 @@ class _Epochs:
         row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | self.steps.run_epoch()
         last = epoch + 1 == schedule.epochs
         if schedule.select != "last" or last:
-            with _breaking_off(self.steps.stop, state):
+            with _interruptible(self.steps.stop, state):
                 row |= self._check(epoch + 1)
         state.accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
         score = _score(row, schedule)
@@ -125,15 +120,12 @@ class _Epochs:
         if state.accelerator.is_main_process:
             _tell(row, schedule)
 
-    def _validate(self, epoch: int) -> tuple[dict[str, Any], list[int]]:
-        return _validate(self.classifier, self.checks, self.steps.guidance, self.steps.accelerator, epoch)
-
     def _check(self, epoch: int) -> dict[str, Any]:
-        """Return what validation photos say of an epoch, and what chooses it beside the validation loss."""
+        """Return an epoch's means over the validation photos, and the score or accuracy that chooses among epochs."""
         schedule, state = self.steps.schedule, self.steps.state
-        found, right = self._validate(epoch)
+        found, right = _validate(self.classifier, self.checks, self.steps, epoch)
         if state.accelerator.is_main_process:
-            found |= _count_turned(state.folder, right)
+            found |= _count_changed(state.folder, right)
         if schedule.select == "robust":
             return found | self.robust_score()
         if schedule.select == "worst-group":
@@ -142,16 +134,16 @@ class _Epochs:
 
 
 def _score(row: dict[str, Any], schedule: Schedule) -> float:
-    """Return what the kept epoch has least of."""
+    """Return the number that is lowest in the kept epoch."""
     if schedule.select == "robust":
         return float(row["score"])
-    if schedule.select == "worst-group":  # of equal accuracies, that with the lower loss
+    if schedule.select == "worst-group":  # of equal accuracies, the one with the lower loss
         return 1e-7 * math.tanh(row["val_loss"]) - float(row["val_worst_group"])
     return float(row.get("val_loss", math.inf))
 
 
 @contextmanager
-def _breaking_off(stop: StopSignals, state: TrainingState, save: bool = True) -> Iterator[None]:
+def _interruptible(stop: StopSignals, state: TrainingState, save: bool = True) -> Iterator[None]:
     """Let a signal interrupt work that can be repeated; the steps before it are saved first.
 
     Several processes cannot stop at different moments; they stop at the next step.
@@ -177,28 +169,28 @@ def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Ac
 
 @torch.no_grad()
 def _validate(
-    classifier: Classifier, loader: DataLoader, guidance: Guidance, accelerator: Accelerator, epoch: int
+    classifier: Classifier, loader: DataLoader, steps: TrainingSteps, epoch: int
 ) -> tuple[dict[str, Any], list[int]]:
     """Return means over the photos of all processes, and for each photo, in order, whether its prediction is right.
 
-    Runs the plain model, as a wrapped one would wait for the other processes.
+    Runs the plain model, as a wrapped model would wait for the other processes.
     """
     classifier.eval()
     means, mine = EpochMeans(), []
     for raw in loader:
-        batch = {name: value.to(accelerator.device) for name, value in raw.items()}
-        guided = guided_batch(guidance, classifier, batch)
+        batch = {name: value.to(steps.accelerator.device) for name, value in raw.items()}
+        guided = guided_batch(steps.guidance, classifier, batch)
         right = all_right(guided.logits, batch)
         means.add(guided, len(batch["image"]), accuracy=right.float().mean())
         mine.append(right)
     found: dict[str, Any] = means.result("val")
     if not math.isfinite(found["val_loss"]):
-        advice = f"in epoch {epoch}: lower --lr and start again" if epoch else "before training: try other weights"
+        advice = f"in epoch {epoch}: lower --lr and start again" if epoch else "before training: use other weights"
         raise UserError(f"the validation loss was {found['val_loss']} {advice}")
-    return found, Share.of(accelerator).gather([int(one) for part in mine for one in part.tolist()])
+    return found, Share.of(steps.accelerator).gather([int(one) for part in mine for one in part.tolist()])
 
 
-def _count_turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
+def _count_changed(folder: RunFolder, right: list[int]) -> dict[str, int]:
     """Count validation photos that are right now but were wrong before training, and the reverse."""
     beginning = json.loads(folder.beginning.read_text(encoding="utf-8")) if folder.beginning.is_file() else {}
     if "val_right" not in beginning:
@@ -208,7 +200,7 @@ def _count_turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
 
 
 def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any], due: bool) -> None:
-    """Write the epoch's model, as the best and, where the state is due too, as the last; and its line of metrics."""
+    """Write the epoch's model, as the best, or as the last when the state is due; and its line of metrics."""
     if row["best"]:
         save_model(classifier, folder.best)
     if due:
@@ -217,8 +209,10 @@ def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any], due: b
 
 
 def _tell(row: dict[str, Any], schedule: Schedule) -> None:
-    """Print an epoch's numbers, with a mark at the one that decides which epoch is kept."""
-    parts = [f"training loss {_shown(row)}"]
+    """Print an epoch's numbers, and which of them decides which epoch is kept."""
+    loss = "none, no step was possible" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
+    skipped = f" ({pluralize(row['skipped_steps'], 'step')} skipped: no finite numbers)" if row["skipped_steps"] else ""
+    parts = [f"training loss {loss}{skipped}"]
     if "val_loss" in row:
         decides = " (decides)" if schedule.select == "loss" else ""
         parts += [f"validation loss {row['val_loss']:.4f}{decides}", f"accuracy {100 * row['val_accuracy']:.1f} %"]
@@ -233,9 +227,3 @@ def _tell(row: dict[str, Any], schedule: Schedule) -> None:
     if row["best"] and schedule.select != "last":
         parts.append("best so far")
     console.print(f"epoch {row['epoch']}: {', '.join(parts)}", soft_wrap=True)
-
-
-def _shown(row: dict[str, Any]) -> str:
-    loss = "none, no step was possible" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
-    skipped = row["skipped_steps"]
-    return loss + (f" ({pluralize(skipped, 'step')} skipped: no finite numbers)" if skipped else "")

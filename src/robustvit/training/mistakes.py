@@ -1,4 +1,4 @@
-"""Just Train Twice: the mistakes of a first model are the group that a second one sees more often."""
+"""Just Train Twice: the mistakes of a first model are the group that a second model sees more often."""
 
 from __future__ import annotations
 
@@ -31,18 +31,10 @@ def find_mistakes(
     accelerator: Accelerator,
     folder: RunFolder,
 ) -> list[int]:
-    """Train a first model with cross-entropy, and return which training photos it gets wrong, not augmented.
+    """Return which training photos, not augmented, a first model gets wrong that is trained with cross-entropy.
 
-    The classifier ends with the weights that it came with. What was found is written to ``mistakes.json``, which a
-    resumed run reads.
-
-    Args:
-        classifier: the model to start from.
-        training: photos to train on, augmented.
-        validation: photos held out.
-        schedule: of the run; the first model is trained at its rate for ``jtt_epochs``.
-        accelerator: of the run.
-        folder: of the run.
+    It is trained at the rate of the schedule for ``jtt_epochs``; the classifier ends with the weights that it came with.
+    The mistakes are written to ``mistakes.json``, which a resumed run reads.
     """
     record = folder.path / "mistakes.json"
     if not record.is_file():
@@ -50,18 +42,10 @@ def find_mistakes(
         if accelerator.is_main_process:
             first.path.mkdir(exist_ok=True)
         accelerator.wait_for_everyone()
-        began = {name: weight.detach().cpu().clone() for name, weight in classifier.network.state_dict().items()}
-        plan = replace(schedule, epochs=schedule.jtt_epochs, select="last", group_method=None, weight_interpolation=1.0)
-        console.print(f"first model: {pluralize(plan.epochs, 'epoch')} of cross-entropy", soft_wrap=True)
-        train(
-            classifier, training, validation, guidance=CrossEntropy(), schedule=plan, accelerator=accelerator,
-            folder=first, robust_score=dict,
-        )  # fmt: skip
-        wrong = _wrong_answers(classifier, training, schedule, accelerator)
-        classifier.network.load_state_dict(began)
+        wrong = _train_first(classifier, training, validation, schedule, accelerator, first)
         if accelerator.is_main_process:
             named = [str(training.photos[index].image) for index in wrong]
-            write_json({"epochs": plan.epochs, "of": len(training), "photos": wrong, "files": named}, record)
+            write_json({"epochs": schedule.jtt_epochs, "of": len(training), "photos": wrong, "files": named}, record)
             shutil.rmtree(first.path)
         accelerator.wait_for_everyone()
     found = read_json(record)
@@ -71,12 +55,26 @@ def find_mistakes(
         raise UserError(f"{record} was not written by robustvit: remove it, and resume the run") from error
 
 
-def _wrong_answers(
-    classifier: Classifier, training: MaskedPhotos, schedule: Schedule, accelerator: Accelerator
+def _train_first(
+    classifier: Classifier,
+    training: MaskedPhotos,
+    validation: MaskedPhotos,
+    schedule: Schedule,
+    accelerator: Accelerator,
+    folder: RunFolder,
 ) -> list[int]:
+    """Train the first model and return the photos that it gets wrong; the classifier's weights are put back."""
+    began = {name: weight.detach().cpu().clone() for name, weight in classifier.network.state_dict().items()}
+    plan = replace(schedule, epochs=schedule.jtt_epochs, select="last", group_method=None, weight_interpolation=1.0)
+    console.print(f"first model: {pluralize(plan.epochs, 'epoch')} of cross-entropy", soft_wrap=True)
+    train(
+        classifier, training, validation, guidance=CrossEntropy(), schedule=plan, accelerator=accelerator,
+        folder=folder, robust_score=dict,
+    )  # fmt: skip
     plain = MaskedPhotos(training.photos, classifier.preprocessing, mask_format=training.mask_format)
     settings = MeasureSettings(swaps=0, maps=False, batch_size=4 * schedule.batch_size, workers=schedule.workers)
     found = measure(classifier, plain, settings, device=accelerator.device, accelerator=accelerator)
+    classifier.network.load_state_dict(began)
     return [index for index, one in enumerate(found) if one.predicted != one.label]
 
 

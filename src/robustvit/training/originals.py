@@ -31,15 +31,9 @@ def measure_once(
     prints: Mapping[Path, Fingerprint],
     measure: Callable[[], list[PhotoMeasure]],
 ) -> list[PhotoMeasure]:
-    """Return the measures of a model, from a folder that trials share if one of them has measured the same.
+    """Return the measures of a model, from the folder that trials share if a trial has measured the same before.
 
-    Args:
-        shared: the folder; None if there is none.
-        model: on its device.
-        photos: to measure it on.
-        settings: how it is measured.
-        prints: fingerprints of the photos, by file.
-        measure: measures it.
+    ``shared`` is None for a run by itself; ``prints`` are the fingerprints of the photos, by file.
     """
     if shared is None:
         return measure()
@@ -58,10 +52,9 @@ def remember_insertions(
     settings: MeasureSettings,
     prints: Mapping[Path, Fingerprint],
 ) -> Callable[[Ask], Ask]:
-    """Return what makes a question on insertions one whose answers are kept in the shared folder, photo by photo.
+    """Return a function that makes a question on insertions remember its answers in the shared folder, photo by photo.
 
-    Args:
-        shared: as in ``measure_once``, as are ``model``, ``photos``, ``settings`` and ``prints``.
+    Arguments as in ``measure_once``.
     """
     if shared is None:
         return lambda ask: ask
@@ -84,7 +77,7 @@ def remember_insertions(
 
 
 def _key(model: Classifier, photos: MaskedPhotos, settings: MeasureSettings, prints: Mapping[Path, Fingerprint]) -> str:
-    """Return a digest of everything that the measures depend on, to the last bit of a probability."""
+    """Return a digest of everything that the measures depend on, down to the last bit of a probability."""
     listed = [
         (str(photo.image), prints[photo.image].content, _digest(photo.mask), photo.label, photo.no_object, photo.pixels)
         + (() if photo.labels is None else (photo.labels, [_digest(mask) for mask in photo.class_masks]))

@@ -21,7 +21,7 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights
-from robustvit.training.choice import check_measured, no_choice, robust_score
+from robustvit.training.choice import check_measured, explain_no_choice, robust_score
 from robustvit.training.head_fitting import fit_run
 from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.interpolation import interpolate_run
@@ -201,7 +201,7 @@ class GuidedRun:
         """Measure the accuracies of the original on the photos that choose the epoch."""
         found = self._measure_once(self.validation, verdict=False)
         if not any("mixed-other" in result.values for result in found):
-            raise no_choice(self.gathered.validation)
+            raise explain_no_choice(self.gathered.validation)
         check_measured(self.schedule.metric, found)
         return found
 
