@@ -42,8 +42,8 @@ class Subsets:
         """Return the photos at positions, on a CUDA device, which has float64; on the CPU otherwise."""
         target = device if torch.device(device).type == "cuda" else "cpu"
         known = None if self.known is None else self.known[positions].to(target)
-        tensors = (one[positions].to(target) for one in (self.features, self.labels, self.own))
-        return Subsets(*tensors, known)
+        features, labels, own = (one[positions].to(target) for one in (self.features, self.labels, self.own))
+        return Subsets(features, labels, own, known)
 
 
 @dataclass(frozen=True)

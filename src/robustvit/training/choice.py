@@ -20,7 +20,7 @@ from robustvit.training.schedule import Schedule
 
 
 def explain_no_choice(photos: Sequence[Photo]) -> UserError:
-    """Return the error that says why validation photos cannot choose by swapped backgrounds: their classes, or masks."""
+    """Return the error that says why validation photos cannot choose by swapped backgrounds."""
     classes = sorted({str(photo.class_name) for photo in photos if photo.label is not None})
     masked = [photo for photo in photos if photo.mask is not None]
     count = pluralize(len(photos), "validation photo")

@@ -14,8 +14,8 @@ from robustvit.data.photo import Photo
 def photos_to_fit(gathered: RunPhotos, classes: int, balance: Balance = "background") -> list[Photo]:
     """Choose the photos to fit a new head on: held-out photos, except those that judge.
 
-    If a class has fewer than two of them, or a class of a group with ``balance="group"``, the training photos are added.
-    Classes of a group that still have a single photo are left out, and named in the run's notes.
+    If a class has fewer than two of them, or a class of a group with ``balance="group"``, the training photos are
+    added. Classes of a group that still have a single photo are left out, and named in the run's notes.
     """
     judged = {photo.image.resolve() for photo in gathered.verdict}
     photos = [photo for photo in gathered.validation if photo.image.resolve() not in judged]

@@ -38,7 +38,7 @@ def interpolate_weights(
 def choose_share(
     measured: Callable[[float], Mapping[str, float]], max_drop: float, chosen_by: Sequence[str] = CHOSEN_BY
 ) -> tuple[float, list[dict[str, float]]]:
-    """Choose the share with the highest sum of accuracies among those that lose at most ``max_drop`` points of the first.
+    """Choose the share with the highest sum of accuracies, of those that lose at most ``max_drop`` points of the first.
 
     Every second share is tried, then the two beside the best of these. Of equal shares the smallest wins, which changes
     least; if all lose more, the smallest of all.
@@ -118,21 +118,23 @@ def interpolate_run(
     finetuned = {name: weight.cpu().clone() for name, weight in network.state_dict().items()}
     names = [measure_name(schedule.metric, kind) for kind in CHOSEN_BY]
 
-    def accuracies(share: float) -> dict[str, float]:
-        if share == 0 and validated:
-            found = validated
-        else:
-            network.load_state_dict(interpolate_weights(began, finetuned, share))
+    def load(share: float) -> None:
+        network.load_state_dict(interpolate_weights(began, finetuned, share))
+
+    def measure_accuracies(share: float) -> dict[str, float]:
+        found = validated
+        if share != 0 or not validated:
+            load(share)
             found = measure()
         check_measured(schedule.metric, found)
         return {name: value.mean for name in names if (value := measure_interval(found, name))}
 
     asked, tried = schedule.weight_interpolation, list[dict[str, float]]()
     if asked == "auto":
-        share, tried = choose_share(accuracies, schedule.max_drop, names)
+        share, tried = choose_share(measure_accuracies, schedule.max_drop, names)
     else:
         share = float(asked)
-    network.load_state_dict(interpolate_weights(began, finetuned, share))
+    load(share)
     if accelerator.is_main_process:
         save_model(classifier, folder.best)
         write_json({"share": share, "tried": tried}, folder.interpolation)

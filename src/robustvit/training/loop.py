@@ -48,8 +48,8 @@ def train(
     """Finetune a classifier and keep its best and its last epoch in the run folder.
 
     The state is saved after the first epoch, and after others at most every half minute; every ``schedule.save_every``
-    minutes within an epoch; and when a signal stops the run, which raises ``Stopped``. A run that was killed and resumed
-    ends with the same weights, bit for bit, as an uninterrupted run.
+    minutes within an epoch; and when a signal stops the run, which raises ``Stopped``. A run that was killed and
+    resumed ends with the same weights, bit for bit, as an uninterrupted run.
 
     Args:
         classifier: changed in place.

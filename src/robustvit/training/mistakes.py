@@ -33,8 +33,8 @@ def find_mistakes(
 ) -> list[int]:
     """Return which training photos, not augmented, a first model gets wrong that is trained with cross-entropy.
 
-    It is trained at the rate of the schedule for ``jtt_epochs``; the classifier ends with the weights that it came with.
-    The mistakes are written to ``mistakes.json``, which a resumed run reads.
+    It is trained at the rate of the schedule for ``jtt_epochs``; the classifier ends with the weights that it came
+    with. The mistakes are written to ``mistakes.json``, which a resumed run reads.
     """
     record = folder.path / "mistakes.json"
     if not record.is_file():

@@ -31,23 +31,14 @@ from robustvit.training.originals import remember_insertions
 from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
 
-RIVALS = "crop"  # that trains nothing, and is measured unless others are asked for: it lost least of the three
+RIVALS = "crop"  # the rival without training that is measured by default: it lost least of the three
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """The original and the guided model, measured on the test photos.
+    """The original (on the CPU) and the guided model, measured on the same pictures of the test photos.
 
-    Attributes:
-        original: the model before training, on the CPU.
-        guided: the finetuned model.
-        gathered: photos of the run.
-        before: measures of the original.
-        after: measures of the guided model on the same pictures.
-        settings: how both were measured.
-        schedule: of the run.
-        accelerator: of the run.
-        shared: folder in which trials share what the original answers; None for a run by itself.
+    ``shared`` is the folder in which trials share the answers of the original; None for a run by itself.
     """
 
     original: Classifier
@@ -91,15 +82,15 @@ class RunOutcome:
             return []
         original, measured = self.original.to(self.accelerator.device), (self.before, self.after)
         photos = self.gathered.read["verdict"]
-        kept = remember_insertions(self.shared, original, photos, self.settings, self.gathered.prints)
-        risen = other_costs(original, self.guided, photos, measured, self.settings.batch_size, kept)
+        remember = remember_insertions(self.shared, original, photos, self.settings, self.gathered.prints)
+        risen = other_costs(original, self.guided, photos, measured, self.settings.batch_size, remember)
         self.original.cpu()
         by_name = {one.measure: one.difference for one in comparisons}
         decisive = deciding_measure(by_name, trained_on)
         return describe_trade(risen, None if decisive is None else by_name[decisive])
 
     def ask_without_training(self, verdict: Verdict, asked: AtInference | None, folder: RunFolder) -> Verdict:
-        """Measure the original shown the object alone; the verdict names one that beats the kept model."""
+        """Measure the original shown the object alone; the verdict names a rival that beats the kept model."""
         plan = RivalPlan.of(asked or RIVALS, "relevance", self.settings.method)
         plan = plan if plan is None or asked else replace(plan, first=FIRST_PHOTOS)
         measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on, verdict.metric)

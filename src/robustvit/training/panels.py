@@ -16,10 +16,11 @@ from torch import Tensor
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
-from robustvit.common.pictures import outline_mask, overlay
+from robustvit.common.pictures import outline_mask
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, enlarge_input
+from robustvit.data.photo import Photo
 from robustvit.evaluation.photo_measures import PhotoMeasure
-from robustvit.explanation.maps import relevance
+from robustvit.explanation.maps import overlay_relevance
 from robustvit.models.classifier import Classifier
 
 AnswerChange = Literal["corrected", "broken", "same"]
@@ -27,7 +28,7 @@ AnswerChange = Literal["corrected", "broken", "same"]
 
 @dataclass(frozen=True)
 class Panel:
-    """Pictures of one photo and what they show.
+    """Pictures of a photo, and their caption.
 
     Attributes:
         outcome: whether the prediction was ``corrected``, ``broken`` or stayed the ``same``.
@@ -36,8 +37,8 @@ class Panel:
         file: the photo with the outline of its mask, relative to the panels' folder; of an older version, a strip of
             photo, mask and both maps.
         caption: name and class of the photo; of an older version, the predictions too.
-        before: what the original predicts, and its map's file.
-        after: the same of the guided model.
+        before: prediction of the original, and the file of its map.
+        after: prediction of the guided model, and the file of its map.
         total: number of answers with this outcome, of which a few are drawn.
         no_object: whether the photo shows no object.
     """
@@ -62,10 +63,10 @@ def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure],
     for index, (old, new) in enumerate(zip(before, after, strict=True)):
         if old.label is None:
             continue
-        plain.append((old.label, Panel(_outcome(old.is_right(old), old.is_right(new)), index)))
+        plain.append((old.label, Panel(_name_change(old.is_right(old), old.is_right(new)), index)))
         for a, b in zip(old.swapped, new.swapped, strict=True):
             if a.kind == "mixed-other":
-                outcome = _outcome(old.is_right(a), old.is_right(b))
+                outcome = _name_change(old.is_right(a), old.is_right(b))
                 swapped.append((old.label, Panel(outcome, index, a.donor)))
     outcomes: tuple[AnswerChange, ...] = ("corrected", "broken", "same")
     every = plain + swapped
@@ -85,7 +86,7 @@ def _vary(candidates: Sequence[tuple[int, Panel]], outcome: AnswerChange, count:
     return [panel for _, panel in chosen.values()]
 
 
-def _outcome(was_right: bool, is_right: bool) -> AnswerChange:
+def _name_change(was_right: bool, is_right: bool) -> AnswerChange:
     if was_right == is_right:
         return "same"
     return "corrected" if is_right else "broken"
@@ -99,7 +100,7 @@ def draw_panels(
     folder: str | Path,
     method: str = "gae",
 ) -> list[Panel]:
-    """Draw panels (the photo with its mask, relevance before and after) as JPEG files, ``panels.json`` beside them.
+    """Draw panels (the photo with its mask, relevance before and after) as JPEG files, and write ``panels.json``.
 
     Both models must be on the CPU; ``method`` is that of the relevance. Returns the panels with files and captions.
     """
@@ -109,35 +110,34 @@ def draw_panels(
     drawn = []
     for number, panel in enumerate(panels):
         item, shown = _item(photos, panel), _item(large, panel)["image"]
-        name, several = f"{number:02d}-{panel.outcome}", photos.photos[panel.index].labels
-        single = () if item["label"] < 0 else (item["label"],)
-        labels = single if several is None else several
+        name = f"{number:02d}-{panel.outcome}"
         mask = F.interpolate(item["mask"][None], size=shown.shape[1:], mode="bilinear")[0]
         _save(outline_mask(shown, mask, max(shown.shape)), folder / f"{name}.jpg")
         sides = []
         for when, model in (("before", original), ("after", guided)):
             with torch.no_grad():
                 said = model.probabilities(model(item["image"][None]))[0]
-                found = relevance(model, item["image"][None], method=method)
-            heat = F.interpolate(found, size=shown.shape[1:], mode="bilinear")[0]
-            _save(overlay(shown, heat), folder / f"{name}-{when}.jpg")
+            _save(overlay_relevance(model, item["image"], shown, None, method), folder / f"{name}-{when}.jpg")
             sides.append((describe_answer(model, said), f"{name}-{when}.jpg"))
-        caption = f"{Path(photos.photos[panel.index].image).name}: "
-        caption += ", ".join(map(guided.name_of, labels)) if labels else "no label"
-        caption += ", no object" if item["empty"] else ""
-        if panel.donor is not None:
-            caption += f", on the background of {Path(photos.photos[panel.donor].image).name}"
-        drawn.append(
-            replace(
-                panel, file=f"{name}.jpg", caption=caption, before=sides[0], after=sides[1], no_object=item["empty"]
-            )
-        )
+        panel = replace(panel, file=f"{name}.jpg", before=sides[0], after=sides[1], no_object=item["empty"])
+        drawn.append(replace(panel, caption=_caption(photos.photos, panel, item, guided)))
     write_json([asdict(panel) for panel in drawn], folder / "panels.json")
     return drawn
 
 
+def _caption(photos: Sequence[Photo], panel: Panel, item: dict[str, Any], model: Classifier) -> str:
+    """Return name, classes and background of a photo."""
+    labels = photos[panel.index].labels
+    if labels is None:
+        labels = () if item["label"] < 0 else (item["label"],)
+    caption = f"{Path(photos[panel.index].image).name}: "
+    caption += ", ".join(map(model.name_of, labels)) if labels else "no label"
+    caption += ", no object" if item["empty"] else ""
+    return caption if panel.donor is None else f"{caption}, on the background of {Path(photos[panel.donor].image).name}"
+
+
 def describe_answer(model: Classifier, said: Tensor) -> str:
-    """Describe probabilities ``(C,)``: the most probable class; of several labels, all above one half, or the first."""
+    """Name the most probable class of probabilities ``(C,)``; for a multi-label model all classes above one half."""
     order = said.argsort(descending=True).tolist()
     shown = [label for label in order if float(said[label]) > 0.5] if model.head_kind == "multi-label" else []
     return ", ".join(f"{model.name_of(label)} ({100 * float(said[label]):.0f} %)" for label in shown or order[:1])
@@ -157,7 +157,7 @@ def read_panels(folder: str | Path) -> list[Panel]:
     if not path.is_file():
         return []
     try:
-        panels = [_panel(row) for row in read_json(path)]
+        panels = [_read_panel(row) for row in read_json(path)]
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} is not a list of panels that robustvit wrote ({error}): run it again") from error
     for file in (file for panel in panels for file in files_of(panel)):
@@ -172,7 +172,7 @@ def files_of(panel: Panel) -> list[str]:
     return [panel.file, *(side[1] for side in (panel.before, panel.after) if side is not None)]
 
 
-def _panel(row: dict[str, Any]) -> Panel:
+def _read_panel(row: dict[str, Any]) -> Panel:
     sides = {side: tuple(row[side]) for side in ("before", "after") if row.get(side) is not None}
     if any(len(side) != 2 for side in sides.values()):
         raise ValueError("before and after must be an answer and a file")

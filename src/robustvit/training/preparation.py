@@ -1,4 +1,4 @@
-"""What a run needs before it writes anything: settings, processes, model and photos, each checked."""
+"""Preparing a run before it writes anything: settings, processes, model and photos, each checked."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ from robustvit.training.group_training import check_groups
 from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
 from robustvit.training.schedule import Schedule
-from robustvit.training.settings import (
-    describe_unused_settings,
-)
+from robustvit.training.settings import describe_unused_settings
 from robustvit.training.settled import SettledRun, settle_run
 from robustvit.training.tracking import first_line
 
@@ -56,9 +54,9 @@ class PreparedRun:
         accelerator: device, precision, processes and trackers.
         classifier: the model to finetune.
         original: a copy of it that is never trained, on the CPU while it is not used.
-        gathered: its photos.
-        guide: the guidance, which knows of the photos.
-        method: relevance method that measures it.
+        gathered: the photos.
+        guide: the guidance method, set up for the photos.
+        method: relevance method that measures the model.
     """
 
     settled: SettledRun
@@ -72,11 +70,11 @@ class PreparedRun:
 
     @property
     def plan(self) -> Schedule:
-        """How long and how fast, and what decides."""
+        """The schedule, with the metric that decides for the model."""
         return self.settled.plan_for(self.classifier)
 
     def begin(self) -> None:
-        """Write settings, versions and selection, once the folder is ours, then open the trackers."""
+        """Write settings, versions and selection, once the folder is locked, then open the trackers."""
         if self.accelerator.is_main_process:
             extra = {"method": name_method(self.config), "pixels": self.classifier.pixels.said}
             self.settled.folder.start(self.config | extra, self.gathered.as_text())
@@ -87,15 +85,8 @@ class PreparedRun:
 def prepare_run(
     options: Mapping[str, Any], folder: RunFolder, start: StartOptions, running: TrainingRun
 ) -> PreparedRun:
-    """Settle and check everything that a run needs.
-
-    Args:
-        options: of ``finetune``, by name.
-        folder: of the run.
-        start: the model to finetune.
-        running: device, processes and tracker.
-    """
-    settled = settle_run(options, folder, options["swaps"])
+    """Settle and check everything that a run needs; ``options`` are those of ``finetune``, by name."""
+    settled = settle_run(options, folder)
     accelerator = open_accelerator(running, settled, options["out"])
     classifier = load_start(start, settled)
     config = settled.with_model(classifier)
@@ -111,17 +102,15 @@ def prepare_run(
 
 def open_accelerator(running: TrainingRun, settled: SettledRun, out: str) -> Accelerator:
     """Return device, precision and processes of a run, with its tracker."""
-    tracker = running.tracker
-    if tracker == settled.old.get("tracker") and not has_tracker(
-        tracker
-    ):  # older versions wrote tensorboard by default
+    tracker = running.tracker  # tensorboard by default in older versions
+    if tracker == settled.old.get("tracker") and not has_tracker(tracker):
         warn(f"tracker {tracker} is not installed here: the run is resumed without it, metrics.jsonl has the losses")
         tracker = "none"
     return make_accelerator(running.precision, tracker, out, running.device)
 
 
 def start_trackers(accelerator: Accelerator) -> None:
-    """Open the tracker's files, once the folder is ours; TensorBoard's lie in a folder of its name."""
+    """Open the tracker's files, once the folder is locked; TensorBoard's files are in a folder of its name."""
     kinds = {getattr(kind, "value", str(kind)) for kind in accelerator.log_with}
     try:
         accelerator.init_trackers("tensorboard" if "tensorboard" in kinds else "robustvit")
@@ -144,7 +133,7 @@ def load_start(start: StartOptions, settled: SettledRun) -> Classifier:
 
 
 def check_model(settled: SettledRun, classifier: Classifier) -> str:
-    """Refuse a model that the guidance does not work for; return the relevance method that measures it."""
+    """Refuse a model that the guidance does not support; return the relevance method that measures it."""
     if classifier.head_kind == "multi-label" and settled.plan.group_method is not None:
         raise UserError(
             f"expected no --group-method for a multi-label model, got {settled.plan.group_method}: groups are counted "
@@ -167,23 +156,12 @@ def gather_run(
     options: Mapping[str, Any], settled: SettledRun, classifier: Classifier, accelerator: Accelerator
 ) -> RunPhotos:
     """Find, select and check the photos of a run."""
-    guide, folder = settled.guide, settled.folder
+    guide = settled.guide
     given = {one.name: options[one.name] for one in fields(PhotoSources) if one.name in options}
     gathered = gather_photos(
         PhotoSources(**given | {"uses_masks": guide.uses_masks} | settled.old.get("pixels", {})),
         classifier,
-        SelectionSettings(
-            settled.chosen["samples_per_class"],
-            options["classes"],
-            options["validation_per_class"],
-            options["seed"],
-            balanced=guide.balanced and settled.chosen["balance"] != "group",
-            halve=not (settled.resumed and folder.photos.judged_by_all),
-            older=settled.resumed and folder.selection.is_file() and not folder.photos.records_content,
-            order=folder.photos.class_order() if settled.resumed else {},
-            negatives=guide.negatives,
-            leave_out=options["leave_out"],
-        ),
+        _selection(options, settled),
         labelled=guide.needs_labels,
         predict=partial(label_by_predictions, classifier, accelerator.device),
     )
@@ -199,17 +177,27 @@ def gather_run(
     return gathered
 
 
+def _selection(options: Mapping[str, Any], settled: SettledRun) -> SelectionSettings:
+    """Return how photos are selected; for a resumed run, as the version that started it did."""
+    guide, folder = settled.guide, settled.folder
+    return SelectionSettings(
+        settled.chosen["samples_per_class"],
+        options["classes"],
+        options["validation_per_class"],
+        options["seed"],
+        balanced=guide.balanced and settled.chosen["balance"] != "group",
+        halve=not (settled.resumed and folder.photos.judged_by_all),
+        older=settled.resumed and folder.selection.is_file() and not folder.photos.records_content,
+        order=folder.photos.class_order() if settled.resumed else {},
+        negatives=guide.negatives,
+        leave_out=options["leave_out"],
+    )
+
+
 def read_regions(
     path: str | None, settled: SettledRun, original: Classifier, photos: RunPhotos
 ) -> DecidedRegions | None:
-    """Return the regions that a person kept or dropped, for the original model; None without a file.
-
-    Args:
-        path: shortcuts.json.
-        settled: the run, whose method has to obey.
-        original: the model before training.
-        photos: of the run.
-    """
+    """Return the regions of shortcuts.json that a person kept or dropped; None without a file."""
     if path is None:
         return None
     if not settled.guide.obeys_regions:

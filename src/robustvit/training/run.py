@@ -35,12 +35,7 @@ from robustvit.training.tracking import track_outcome
 
 
 class GuidedRun:
-    """One finetuning run, from the first measurement to the verdict.
-
-    Args:
-        ready: its folder, which gets everything that the run writes, settings, photos, and model, changed in place.
-        judging: swapped backgrounds per photo and kind, and other backgrounds.
-        mask_format: see ``read_mask``.
+    """A finetuning run, from the first measurement to the verdict; the model is changed in place.
 
     Attributes:
         groups: measures by group, once they are known; None without groups.
@@ -63,7 +58,7 @@ class GuidedRun:
     def measure(
         self, photos: MaskedPhotos, verdict: bool = True, model: Classifier | None = None
     ) -> list[PhotoMeasure]:
-        """Measure the current classifier, or another model: everything for the verdict, or what chooses weights."""
+        """Measure the current classifier, or another model, for the verdict or for the choice of weights."""
         settings, device = self._settings(verdict), self.accelerator.device
         return measure(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
 
@@ -80,7 +75,7 @@ class GuidedRun:
         )
 
     def _measure_once(self, photos: MaskedPhotos, verdict: bool = True) -> list[PhotoMeasure]:
-        """Measure the original, before it is trained; trials of a sweep take what another one measured."""
+        """Measure the original, before it is trained; trials of a sweep share its measures."""
         return measure_once(
             self.shared,
             self.classifier,
@@ -123,25 +118,28 @@ class GuidedRun:
         return verdict
 
     def _change_weights(self, guidance: Guidance) -> list[str]:
-        """Train or fit; the weights to judge are then in ``best/``. Return notes for the verdict."""
+        """Train, or fit a head, so that ``best/`` has the weights to judge; return notes for the verdict."""
         if isinstance(guidance, DeepFeatureReweighting):
             notes = [self._fit(guidance)]
         else:
             notes = self._repeat_mistakes()
             self._train(guidance)
         if self.schedule.weight_interpolation != 1:
-            notes.append(
-                interpolate_run(
-                    self.classifier,
-                    self.original,
-                    lambda: self.measure(self.validation, verdict=False),
-                    validated=self._validated,
-                    schedule=self.schedule,
-                    accelerator=self.accelerator,
-                    folder=self.folder,
-                )
+            note = interpolate_run(
+                self.classifier,
+                self.original,
+                self._measure_choice,
+                validated=self._validated,
+                schedule=self.schedule,
+                accelerator=self.accelerator,
+                folder=self.folder,
             )
+            notes.append(note)
         return notes
+
+    def _measure_choice(self) -> list[PhotoMeasure]:
+        """Measure the current classifier on the validation photos."""
+        return self.measure(self.validation, verdict=False)
 
     def _doubt_order(self, before: list[PhotoMeasure]) -> list[str]:
         """Return a line if the original's answers fit another order of the classes far better."""
@@ -178,7 +176,6 @@ class GuidedRun:
         return [describe_mistakes(photos, wrong, self.schedule)]
 
     def _train(self, guidance: Guidance) -> None:
-        """Train, epoch by epoch."""
         if self.schedule.chooses_by_swaps:
             self._validated = self._measure_validation()
         train(
@@ -190,10 +187,7 @@ class GuidedRun:
             accelerator=self.accelerator,
             folder=self.folder,
             robust_score=lambda: robust_score(
-                self._validated,
-                self.measure(self.validation, verdict=False),
-                self.schedule.max_drop,
-                self.schedule.metric,
+                self._validated, self._measure_choice(), self.schedule.max_drop, self.schedule.metric
             ),
         )
 
@@ -230,5 +224,5 @@ class GuidedRun:
 
 
 def _pictures(results: Sequence[PhotoMeasure]) -> list[list[tuple[str, int]]]:
-    """Return the swapped backgrounds that each photo was measured on."""
+    """Return the kinds and donors of the swapped backgrounds of each photo."""
     return [[(swap.kind, swap.donor) for swap in result.swapped] for result in results]

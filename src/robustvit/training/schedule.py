@@ -12,30 +12,12 @@ from robustvit.common.options import GroupMethod, LrSchedule, MetricName, Select
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train, and which epoch to keep.
+    """How long and how fast to train, and which epoch to keep: the options of these names of ``finetune``.
 
-    Attributes:
-        lr: AdamW's learning rate at the start.
-        epochs: times that each training photo is used.
-        batch_size: photos per step and process.
-        weight_decay: AdamW's.
-        train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
-        select: keep the epoch with the lowest validation ``loss`` (the paper's), or the ``robust`` one: with the best
-            outcome against the original, then within ``max_drop``, then with the highest mixed-other accuracy; or that
-            with the highest validation accuracy in the ``worst-group``; or the ``last`` one.
-        lr_schedule: ``step`` multiplies the rate by 0.85 every second epoch; ``cosine`` lets it fall to zero over the
-            run, after every step (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
-        weight_interpolation: share of the way from the original weights to the finetuned ones, in (0, 1], or ``auto``.
-        max_drop: points of ordinary accuracy that may be lost.
-        metric: what chooses the ``robust`` epoch and the share of interpolated weights, in the place of accuracy.
-        seed: fixes order and augmentation.
-        workers: processes that read photos.
-        group_method: how training photos of different groups count: ``sample``, ``reweight``, ``dro``, ``jtt``, or all
-            alike.
-        group_step: step size of the groups' weights in Group DRO.
-        jtt_epochs: epochs of the first model of JTT, whose mistakes are a group.
-        jtt_times: how often JTT's second model sees these photos in an epoch.
-        save_every: minutes after which the state is saved within an epoch; it is saved after every epoch too.
+    With ``train="attention"`` there is no weight decay. ``select="robust"`` keeps the epoch with the best outcome
+    compared with the original, then one within ``max_drop``, then the one with the highest mixed-other accuracy. The
+    ``cosine`` schedule is that of Loshchilov and Hutter (SGDR, ICLR 2017), without restarts. ``metric`` chooses the
+    ``robust`` epoch and the share of interpolated weights.
     """
 
     lr: float = 2e-6
@@ -94,12 +76,7 @@ class Schedule:
             raise UserError(f"expected --swaps of at least 1 for {option}, got {swaps}")
 
     def rate(self, epoch: int, done: float = 0.0) -> float:
-        """Return the learning rate at a moment of the run.
-
-        Args:
-            epoch: counted from 0.
-            done: share of the epoch's steps before this one, in [0, 1).
-        """
+        """Return the learning rate in an epoch, counted from 0, after a share of its steps in [0, 1)."""
         if self.lr_schedule == "cosine":
             return self.lr * (1 + math.cos(math.pi * (epoch + done) / self.epochs)) / 2
         return self.lr * 0.85 ** (epoch // 2)

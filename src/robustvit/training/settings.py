@@ -11,20 +11,15 @@ from robustvit.training.options import option_names
 
 if TYPE_CHECKING:
     from robustvit.guidance.method import GuidanceMethod
-    from robustvit.models.classifier import Classifier
 
-OF_THE_MODEL = ("num_classes", "head", "relevance_weight")  # if not given, known once the model is loaded
-
-
-def model_settings(guide: GuidanceMethod, classifier: Classifier) -> dict[str, Any]:
-    """Return the settings that depend on the model, such as the default weight of input gradients."""
-    weight = getattr(guide, "relevance_weight", None)
-    by_classes = getattr(guide, "default_weight", None)
-    return {
-        "num_classes": classifier.outputs,
-        "head": classifier.head_kind,
-        "relevance_weight": by_classes(classifier.num_classes) if weight is None and by_classes else weight,
-    }
+_DEFAULTS = {
+    "epochs": 50,
+    "samples_per_class": 3,
+    "select": "loss",
+    "lr_schedule": "step",
+    "weight_interpolation": 1.0,
+    "normalization": "model",
+}
 
 
 def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,24 +27,20 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     from robustvit.models.recipes import OWN_UNTIL_2026_11
 
     asked = dict.fromkeys(option_names()) | dict(config)
-    if config.get("bit_depth") is not None:  # what range was called until 2026-11
+    if config.get("bit_depth") is not None:  # the name of range until 2026-11
         asked["range"] = str(config["bit_depth"])
-    asked["metric"] = asked["metric"] or "accuracy"  # what older versions decided by
+    asked["metric"] = asked["metric"] or "accuracy"  # older versions had no other metric
     former = asked["recipe"] == "own" and "lr_schedule" not in config
     if former:
         asked |= {name: value for name, value in OWN_UNTIL_2026_11.items() if asked[name] is None}
     used = asked | settle_options(asked, old=True)[1]
-    return used | {"recipe": "own"} if former else used  # which is not what is recommended now
+    return used | {"recipe": "own"} if former else used  # not the recipe that is recommended now
 
 
 def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]) -> str:
-    """Describe in one line which settings of a recipe do not apply to a run with these options; empty if all apply.
+    """Describe in one line which settings of a recipe do not apply to a run; empty if all apply.
 
-    Options that the user set do not count.
-
-    Args:
-        options: as given.
-        used: what ``settle_options`` made of them.
+    Options that the user gave do not count; ``used`` are the settings of ``settle_options``.
     """
     from robustvit.models.recipes import recipe_settings
 
@@ -67,12 +58,9 @@ def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]
 
 
 def chosen_recipe(options: Mapping[str, Any], old: bool = False) -> str | None:
-    """Return the recipe of a run: the one that is named, else the default, which is for its own method, with labels and
-    masks.
+    """Return the recipe of a run: as named, else the default, if the options fit its method, with labels and masks.
 
-    Args:
-        options: of finetune, by name.
-        old: the run was started when there was no default.
+    ``old``: the run was started when there was no default.
     """
     from robustvit.models import recipes
 
@@ -88,18 +76,12 @@ def chosen_recipe(options: Mapping[str, Any], old: bool = False) -> str | None:
 def settle_options(options: Mapping[str, Any], *, old: bool = False) -> tuple[GuidanceMethod, dict[str, Any]]:
     """Choose the guidance method and the settings that depend on it or on a recipe.
 
-    Options that are given come first, then the recipe's, then the defaults.
-
-    Args:
-        options: of finetune, by name.
-        old: see ``chosen_recipe``.
-
-    Returns:
-        The method; and its options with everything else that a recipe may set, None where the method does not use it.
+    Options that are given come first, then the recipe's, then the defaults. Returns the method, and its options with
+    everything else that a recipe may set, None if the method does not use it.
     """
     from robustvit.guidance.method import GuidanceMethod
     from robustvit.guidance.registry import chosen_options, guidance_options, make_guidance
-    from robustvit.models.recipes import fitting_settings, model_card
+    from robustvit.models.recipes import fitting_settings
 
     recipe = chosen_recipe(options, old)
     proposed = fitting_settings(recipe, options["guidance"])
@@ -108,36 +90,37 @@ def settle_options(options: Mapping[str, Any], *, old: bool = False) -> tuple[Gu
     assert isinstance(guide, GuidanceMethod)  # options name a registered method
     train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
     _check_group_options(options, guide)
-    if options["model"] is None:
-        if options["recipe"] is None:
-            raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
-        model_card(options["recipe"])  # it must be a model card
-
-    proposed["lr"] = _rate(train, proposed)
+    _check_model_named(options)
+    proposed = _DEFAULTS | proposed | {"lr": _rate(train, proposed)}
     if train == "adapter":  # weights between two adapters are not between two models
         proposed["weight_interpolation"] = 1.0
-
-    def choose(name: str, default: object) -> object:
-        if options[name] is None:
-            return None if name in guide.unused else proposed.get(name, default)
-        if name in guide.unused:
-            option = name.replace("_", "-")
-            raise UserError(f"expected no --{option} with --guidance {guidance}, which takes no steps: leave it out")
-        return options[name]
-
     return guide, {
         "recipe": recipe,
         "guidance": guidance,
         "train": train,
-        "lr": choose("lr", None),
-        "epochs": choose("epochs", 50),
-        "samples_per_class": choose("samples_per_class", 3),
-        "select": choose("select", "loss"),
-        "lr_schedule": choose("lr_schedule", "step"),
-        "weight_interpolation": choose("weight_interpolation", 1.0),
-        "normalization": choose("normalization", "model"),
+        **{name: _choose(name, options, proposed, guide) for name in ("lr", *_DEFAULTS)},
         **{name: getattr(guide, name, None) for name in guidance_options()},
     }
+
+
+def _choose(name: str, options: Mapping[str, Any], proposed: Mapping[str, Any], guide: GuidanceMethod) -> object:
+    """Return a setting: as given, else as proposed; None if the method does not use it."""
+    if options[name] is None:
+        return None if name in guide.unused else proposed[name]
+    if name in guide.unused:
+        option = name.replace("_", "-")
+        raise UserError(f"expected no --{option} with --guidance {guide.title}, which takes no steps: leave it out")
+    return options[name]
+
+
+def _check_model_named(options: Mapping[str, Any]) -> None:
+    """Refuse options that name neither a model nor a recipe with a model."""
+    from robustvit.models.recipes import model_card
+
+    if options["model"] is None:
+        if options["recipe"] is None:
+            raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
+        model_card(options["recipe"])
 
 
 def _check_group_options(options: Mapping[str, Any], guide: GuidanceMethod) -> None:
@@ -164,8 +147,8 @@ def _check_group_options(options: Mapping[str, Any], guide: GuidanceMethod) -> N
 def _rate(train: Train, proposed: Mapping[str, Any]) -> float:
     """Return the learning rate if none is given: the recipe's, if it trains the same weights, or the default.
 
-    An adapter needs about ten times the rate of all weights (Schulman et al., LoRA Without Regret, 2025); at that rate
-    itself it hardly moves (benchmarks/results/adapter_rates-2026-11-30.md).
+    An adapter needs about ten times the rate of all weights (Schulman et al., LoRA Without Regret, 2025); at the rate
+    of all weights it hardly moves (benchmarks/results/adapter_rates-2026-11-30.md).
     """
     if train == "adapter":
         return round(10 * _rate("all", proposed), 12)

@@ -12,7 +12,9 @@ from robustvit.evaluation.deciding_metric import metric_for
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.models.classifier import Classifier
 from robustvit.training.schedule import Schedule
-from robustvit.training.settings import OF_THE_MODEL, model_settings, settle_options, used_settings
+from robustvit.training.settings import settle_options, used_settings
+
+OF_THE_MODEL = ("num_classes", "head", "relevance_weight")  # if not given, known once the model is loaded
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class SettledRun:
 
     @property
     def resumed(self) -> bool:
-        """Whether a run is continued."""
+        """Whether the run is resumed."""
         return bool(self.old)
 
     def plan_for(self, classifier: Classifier) -> Schedule:
@@ -46,21 +48,20 @@ class SettledRun:
 
     def with_model(self, classifier: Classifier) -> dict[str, Any]:
         """Return the settings with those that depend on the model; refuse to resume with others."""
-        config = self.config | model_settings(self.guide, classifier)
+        weight = getattr(self.guide, "relevance_weight", None)
+        by_classes = getattr(self.guide, "default_weight", None)  # of input gradients
+        if weight is None and by_classes is not None:
+            weight = by_classes(classifier.num_classes)
+        found = (classifier.outputs, classifier.head_kind, weight)
+        config = self.config | dict(zip(OF_THE_MODEL, found, strict=True))
         if self.resumed:
             written = {name: config[name] for name in OF_THE_MODEL if self.old[name] is None}
             self.folder.check_same(config, self.old | written)
         return config
 
 
-def settle_run(options: Mapping[str, Any], folder: RunFolder, swaps: int) -> SettledRun:
-    """Settle the options of a run; to resume it they must be those that it was started with.
-
-    Args:
-        options: of ``finetune``, by name.
-        folder: of the run.
-        swaps: swapped backgrounds per photo.
-    """
+def settle_run(options: Mapping[str, Any], folder: RunFolder) -> SettledRun:
+    """Settle the options of a run; to resume it they must be those that it was started with."""
     started = folder.config() if options["resume"] else {}
     guide, chosen = settle_options(options, old=bool(started) and started.get("recipe") is None)
     given = {name: _plain(value) for name, value in options.items() if name != "resume"}
@@ -72,7 +73,7 @@ def settle_run(options: Mapping[str, Any], folder: RunFolder, swaps: int) -> Set
         chosen["group_method"] = "sample"
     stepping = {one.name: (dict(options) | chosen)[one.name] for one in fields(Schedule)}
     plan = Schedule(**{name: value for name, value in stepping.items() if value is not None})
-    plan.check_swaps(swaps)
+    plan.check_swaps(options["swaps"])
     return SettledRun(folder, guide, chosen, config, old, plan)
 
 

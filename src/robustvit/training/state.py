@@ -34,7 +34,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Restore the states of ``random_states``; a run resumed on another device draws different random numbers there."""
+    """Restore the states of ``random_states``; a run resumed on another device draws different random numbers on it."""
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(states["torch"])
@@ -43,12 +43,7 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 
 class EpochMeans:
-    """Sums over the photos of an epoch in this process.
-
-    Attributes:
-        values: sums over photos, by name.
-        count: number of photos.
-    """
+    """Sums over the photos of an epoch in this process, by name, and the number of these photos."""
 
     def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
@@ -89,13 +84,7 @@ class EpochMeans:
 
 
 class TrainingState:
-    """The progress of a run, saved and loaded with model, optimizer, loss scaler and random states.
-
-    Args:
-        folder: gets the state file.
-        classifier: the model.
-        optimizer: PyTorch's, not the one that Accelerate has wrapped.
-        accelerator: of the run.
+    """The progress of a run, saved and loaded with model, optimizer (not wrapped), loss scaler and random states.
 
     Attributes:
         epoch: epochs finished.
@@ -117,7 +106,7 @@ class TrainingState:
         self._saved, self._kept = time.monotonic(), False
 
     def load(self) -> bool:
-        """Load the saved state before Accelerate prepares model and optimizer; return whether there is one."""
+        """Load the saved state before Accelerate prepares model and optimizer; return whether there is a state."""
         found = self.folder.load_state()
         if found is None:
             return False

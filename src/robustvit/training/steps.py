@@ -29,11 +29,7 @@ def training_loader(
 ) -> DataLoader:
     """Load photos in an order that ``TrainingSteps`` fixes for each epoch.
 
-    Args:
-        training: the photos.
-        batch_size: of each process.
-        workers: processes that read photos.
-        weights: how often each photo is drawn, with replacement; without them each is seen once in an epoch.
+    ``weights`` say how often each photo is drawn, with replacement; without them each is seen once in an epoch.
     """
     generator = torch.Generator()
     drawn = weights and WeightedRandomSampler(weights, len(training), generator=generator)
@@ -56,7 +52,7 @@ def guided_batch(guidance: Guidance, model: nn.Module, batch: dict[str, Tensor])
 
 
 def all_right(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """Return whether the answers to each photo are right, ``(B,)`` bool; of several labels, all of them."""
+    """Return whether the answer to each photo is right, ``(B,)`` bool; for several labels, whether all answers are."""
     if "targets" in batch:
         return ((logits > 0) == (batch["targets"] > 0.5)).all(dim=1)
     return logits.argmax(dim=1) == batch["label"]
@@ -65,19 +61,10 @@ def all_right(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
 def own_share(step: int, batch_size: int, photos: int, rank: int, processes: int) -> tuple[int, float]:
     """Return how many photos of a process's batch count, and the factor for its mean loss.
 
-    In an epoch's last step there may be too few photos for all processes; Accelerate fills the batches with photos
-    already seen. Those are not counted, and since gradients are averaged over processes, not photos, a process with
-    fewer photos must weigh less.
-
-    Args:
-        step: of the epoch, from 0.
-        batch_size: of each process.
-        photos: in the epoch.
-        rank: of the process.
-        processes: number of processes.
-
-    Returns:
-        The number of photos, from the front of the batch; and the factor ``processes * own / all``, 1 in a full step.
+    In an epoch's last step (counted from 0) there may be too few photos for all processes; Accelerate fills the batches
+    with photos already seen. Those are not counted, and since gradients are averaged over processes, not photos, a
+    process with fewer photos must weigh less. The photos are at the front of the batch; the factor is
+    ``processes * own / all``, 1 in a full step.
     """
     together = min(photos - step * processes * batch_size, processes * batch_size)
     own = max(0, min(together - rank * batch_size, batch_size))
@@ -85,21 +72,11 @@ def own_share(step: int, batch_size: int, photos: int, rank: int, processes: int
 
 
 class TrainingSteps:
-    """Runs the optimizer's steps, epoch by epoch.
+    """Runs the optimizer's steps, epoch by epoch; model, loader and optimizer are prepared by Accelerate.
 
     The order and the random states of an epoch depend on the seed and its number only, and a photo's augmentation on
     these and the photo. So neither interruptions nor the number of readers or processes change a result (except for
     rounding, and for guidance that draws random numbers itself).
-
-    Args:
-        model: as prepared by Accelerate, like ``loader`` and ``optimizer``.
-        training: the photos behind ``loader``.
-        loader: see ``training_loader``.
-        optimizer: of the weights that may change.
-        guidance: turns a batch into a loss.
-        state: progress of the run, saved with it.
-        stop: signals that stop the run.
-        schedule: photos per step and process, epochs, and when to save.
     """
 
     def __init__(
@@ -126,12 +103,7 @@ class TrainingSteps:
         return self.state.accelerator
 
     def run_epoch(self) -> dict[str, Any]:
-        """Run the remaining steps of the current epoch and return the means over its photos.
-
-        Raises:
-            Stopped: a signal came; the state is saved.
-            UserError: too many steps in a row had no finite loss or gradient.
-        """
+        """Run the remaining steps of the current epoch and return the means over its photos."""
         batches = self._start()
         title = f"epoch {self.state.epoch + 1}/{self.schedule.epochs}"
         with bar() as progress:
@@ -187,7 +159,7 @@ class TrainingSteps:
         return loss + sum(0.0 * parameter.flatten()[0] for parameter in self.parameters)
 
     def _save_or_stop(self) -> None:
-        """Save the state when it is due; if a signal stops any process, save it and stop all of them at this step."""
+        """Save the state when it is due; if a signal stops any process, save it and stop all processes at this step."""
         asked, due = self.stop.asked, self.state.minutes >= self.schedule.save_every
         if self.accelerator.num_processes > 1:
             said = torch.tensor([[asked, due]], device=self.accelerator.device)

@@ -1,4 +1,4 @@
-"""Files and numbers of a finished run in the tracker that it was started with: Weights & Biases or MLflow."""
+"""Files and numbers of a finished run in its tracker: Weights & Biases or MLflow."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FILE = "tracker.json"  # in the run folder: where the run is tracked
 
 
 def track_outcome(accelerator: Accelerator, folder: RunFolder, verdict: Verdict) -> None:
-    """Log a verdict's numbers, and its files as artefacts; records where, so that the report can follow.
+    """Log a verdict's numbers, and its files as artefacts; record where, so that the report can be added.
 
-    A tracker that fails costs the run nothing but a warning.
+    If a tracker fails, a warning says so, and the run continues.
     """
     if not accelerator.trackers:
         return
@@ -45,7 +45,7 @@ def track_outcome(accelerator: Accelerator, folder: RunFolder, verdict: Verdict)
 
 
 def track_report(folder: RunFolder, page: Path) -> list[str]:
-    """Add the report of a run as an artefact where the run was tracked; returns the names of those trackers."""
+    """Add the report of a run as an artefact to the trackers of the run, and return their names."""
     places = read_settings(folder.path / _FILE) or {}
     done = []
     for name, place in places.items():
@@ -59,7 +59,7 @@ def track_report(folder: RunFolder, page: Path) -> list[str]:
 
 
 def _log_artefacts(tracker: Any, files: Iterable[Path], name: str) -> dict[str, str]:
-    """Log files to an open tracker; returns where, empty for a tracker that has no artefacts."""
+    """Log files to an open tracker and return where; empty for a tracker that has no artefacts."""
     if tracker.name == "wandb":
         run = tracker.tracker
         run.log_artifact(_wandb_artefact(f"{name}-verdict", "verdict", files))
@@ -102,6 +102,6 @@ _REPORTERS = {"wandb": _report_to_wandb, "mlflow": _report_to_mlflow}
 
 
 def first_line(error: Exception) -> str:
-    """Return what any library's error says, in one line."""
+    """Return the message of any library's error in one line."""
     text = " ".join((str(error) or type(error).__name__).split())[:200]
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
