@@ -30,9 +30,9 @@ from robustvit import Classifier
 from robustvit.common.files import write_json
 from robustvit.common.provenance import versions
 from robustvit.evaluation.rivals import RivalPlan, ask_rivals
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.masks.sources.tokencut import TokenCut
 from robustvit.masks.tokencut.cut import CutSettings
+from robustvit.models.forward_pass import evaluating
 
 KINDS = ("crop", "mask", "blur")
 PLANS = {"relevance": RivalPlan(KINDS), "tokencut": RivalPlan(KINDS, by="masks")}

@@ -8,9 +8,10 @@ from torch import Tensor
 from benchmarks.recipes.testbed import PAIR, Inputs
 from robustvit import Classifier
 from robustvit.evaluation.map_scores import map_iou
-from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
+from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import get_method
+from robustvit.models.forward_pass import evaluating
 
 BATCH = 32
 

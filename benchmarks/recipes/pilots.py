@@ -31,7 +31,7 @@ from robustvit.common.files import write_json
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.swap_pairs import pair_backgrounds
 from robustvit.data.swaps import paste, usable_background
-from robustvit.explanation.attention.interception import evaluating
+from robustvit.models.forward_pass import evaluating
 from robustvit.models.save import save_model
 from robustvit.training.interpolation import interpolate_weights
 

@@ -19,7 +19,7 @@ from helpers.state import state_of
 from robustvit import UserError, subset, sufficient_subset
 from robustvit.cli import main as cli
 from robustvit.data.embedded.scenes import make_scene
-from robustvit.explanation.subsets.classes import draw_classes, named_classes
+from robustvit.explanation.subsets.panel import draw_classes, named_classes
 from robustvit.explanation.subsets.search import list_sizes
 from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model

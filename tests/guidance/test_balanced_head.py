@@ -12,9 +12,9 @@ from robustvit.guidance.balanced_head import (
     average_head,
     balanced_subset,
     choose_strength,
+    sparse_regression,
     split_halves,
 )
-from robustvit.guidance.sparse_regression import sparse_regression
 
 
 @pytest.fixture(scope="module")

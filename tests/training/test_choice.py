@@ -10,7 +10,7 @@ import pytest
 from robustvit import UserError
 from robustvit.data.photo import Photo
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
-from robustvit.training.choice import check_choice, check_measured, no_choice
+from robustvit.training.choice import check_choice, check_measured, explain_no_choice
 from robustvit.training.schedule import Schedule
 
 SWAPS = Schedule(select="robust")
@@ -32,7 +32,7 @@ def test_what_is_lacking_is_said(photos, words):
 
 def test_masks_that_leave_nothing_to_swap_are_not_called_a_lack_of_classes():
     check_choice(SWAPS, TWO)
-    said = str(no_choice(TWO))
+    said = str(explain_no_choice(TWO))
     assert "cover nearly the whole frame" in said
     assert "two classes" not in said
 

@@ -22,8 +22,8 @@ from robustvit.evaluation.map_scores import MAP_SCORES, pointing_hit
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.metrics import MOST_SCORED
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.classifier import Classifier
+from robustvit.models.forward_pass import evaluating
 
 AUDIT_MEASURES: dict[str, str] = {
     "ordinary": "ordinary accuracy",

@@ -12,9 +12,9 @@ from torch import Tensor
 from robustvit.audits.region import Region, crop_around
 from robustvit.common.errors import UserError
 from robustvit.data.cached_photos import CachedPhotos
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.classifier import Classifier
 from robustvit.models.families import find_layout
+from robustvit.models.forward_pass import evaluating
 from robustvit.models.load import load_model
 
 WORDS = tuple(

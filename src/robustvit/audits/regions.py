@@ -18,9 +18,9 @@ from robustvit.common.intervals import mean_interval
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.evaluation.measuring import MeasureSettings
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.deletion import blurred
 from robustvit.models.classifier import Classifier
+from robustvit.models.forward_pass import evaluating
 
 _A_PHOTO = 8  # patches of a photo that are described
 Places = dict[int, list[tuple[int, int]]]  # rows and columns of patches, by photo

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as TF
 from robustvit.common.errors import UserError
 from robustvit.common.progress import track
 from robustvit.evaluation.asking import Asking
-from robustvit.explanation.attention.interception import evaluating
+from robustvit.models.forward_pass import evaluating
 
 Insertion = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1]
 CONTROL = " (control)"  # its pixels out of order, its colours exchanged, or a frame of the photo's mean colour

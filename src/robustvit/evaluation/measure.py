@@ -18,10 +18,11 @@ from robustvit.data.swap_pairs import pair_backgrounds, pair_by_labels
 from robustvit.evaluation.measuring import RUN_SWAPS, Answer, MeasureSettings, Measuring, Plan, Role, expect_finite
 from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.evaluation.photo_measures import PhotoMeasure
-from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
+from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import get_method
 from robustvit.explanation.methods.trace import slots_of
+from robustvit.models.forward_pass import evaluating
 
 
 def measure(

@@ -25,8 +25,8 @@ from robustvit.evaluation.asking import Asking
 from robustvit.evaluation.measuring import MeasureSettings, expect_finite
 from robustvit.evaluation.object_views import VIEWS
 from robustvit.evaluation.photo_measures import UNSEEN, PhotoMeasure, Swapped
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import image_map
+from robustvit.models.forward_pass import evaluating
 
 AVERAGED = " and photo"  # a rival whose probabilities are averaged with those of the whole photo
 _NO_BACKWARD = ("rollout", "raw_attention")  # maps of one forward pass

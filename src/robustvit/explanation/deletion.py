@@ -16,11 +16,8 @@ from robustvit.models.classifier import logits_of
 
 @dataclass(frozen=True)
 class Curves:
-    """Probabilities of the target class while pixels are removed from an image, or brought back to an empty one.
-
-    Attributes:
-        deletion: ``(B, steps + 1)`` in [0, 1], from the whole image to the empty one, most relevant pixels first.
-        insertion: ``(B, steps + 1)`` in [0, 1], from the empty image to the whole one, most relevant pixels first.
+    """Probabilities of the target class, ``(B, steps + 1)``, most relevant pixels first: ``deletion`` from the whole
+    image to the empty image, ``insertion`` from the empty image to the whole image.
     """
 
     deletion: Tensor
@@ -48,13 +45,9 @@ def deletion_insertion(
 ) -> Curves:
     """Delete and insert pixels in order of relevance (Petsiuk, Das and Saenko: RISE, BMVC 2018).
 
-    Args:
-        model: a classifier, in evaluation mode.
-        images: ``(B, 3, H, W)``, what ``model`` takes.
-        maps: ``(B, 1, H, W)`` or ``(B, H, W)``, any relevance; only the order counts, ties are broken at random.
-        target: ``(B,)`` classes whose probability is followed; predicted classes by default.
-        steps: number of equal shares in which pixels are removed.
-        fill: value of removed pixels, the image's ``mean`` colour or the image itself in a ``blur``.
+    Only the order of the maps, ``(B, 1, H, W)`` or ``(B, H, W)``, counts; ties are broken at random. The curves follow
+    the probability of the target classes ``(B,)``, the predicted classes by default. Pixels are removed in ``steps``
+    equal shares, and get the image's ``mean`` colour, or that of the image in a ``blur``.
     """
     maps = maps.squeeze(1) if maps.ndim == 4 else maps
     size = (len(images), *images.shape[-2:])
@@ -85,7 +78,7 @@ def filling(images: Tensor, fill: Fill) -> Tensor:
 
 
 def blurred(images: Tensor, down: float, across: float) -> Tensor:
-    """Return images ``(B, C, H, W)`` blurred by a Gaussian; ``down`` and ``across`` are its deviations in pixels."""
+    """Return images ``(B, C, H, W)`` blurred by a Gaussian of ``down`` and ``across`` pixels' standard deviation."""
     # The border is reflected, so the kernel must not reach further than that.
     sides = zip((across, down), reversed(images.shape[-2:]), strict=True)
     kernel = [min(2 * int(2 * deviation) + 1, 2 * side - 1) for deviation, side in sides]

@@ -15,6 +15,7 @@ from robustvit.common.options import HeadKind
 from robustvit.common.output_paths import check_own_folder
 from robustvit.common.photo_options import ColumnOptions, PixelOptions
 from robustvit.explanation.image_files import ImageFiles
+from robustvit.explanation.subsets.panel import class_index
 from robustvit.models.options import ComparedModels, ShownModels
 
 _SIDE, _DPI = 480, 200  # pixels of a picture, of which 2.4 inches are shown
@@ -119,7 +120,6 @@ def explain(
     if not given.files:
         raise UserError("expected at least one photo to explain: name image files")
     files = _photo_files(given.files, columns)
-    from robustvit.explanation.subsets.classes import class_index
     from robustvit.models.load import load_given
 
     model = load_given(models, get_args(HeadKind))

@@ -30,8 +30,8 @@ class Sanity:
     Attributes:
         photos: number of photos.
         stages: what was randomised, each in addition to the ones before: the head, then blocks from last to first.
-        similarity: by method, for each stage, of the map with the map of the model as it is; 1: it did not change.
-        agreement: by pair of methods, of their maps for the model as it is.
+        similarity: by method, for each stage, of the map to the map of the unchanged model; 1: it did not change.
+        agreement: by pair of methods, of their maps for the unchanged model.
     """
 
     photos: int
@@ -58,14 +58,8 @@ def measure_sanity(model: Classifier, images: Tensor, methods: Sequence[str], se
     """Randomise a copy of a model from the head down and compare its maps (Adebayo et al., NeurIPS 2018: the cascading
     model parameter randomisation test).
 
-    Each weight tensor's values are shuffled, so that their distribution stays. The class explained is the one that the
-    model as it is predicts.
-
-    Args:
-        model: of a family with blocks.
-        images: ``(B, 3, H, W)`` in [0, 1].
-        methods: relevance methods that the model supports.
-        seed: fixes the shuffling.
+    The values of each weight tensor are shuffled, so that their distribution stays. The class explained is the
+    prediction of the unchanged model, which must be of a family with blocks and supported by the methods.
     """
     with torch.no_grad():
         target = model(images).argmax(dim=1)
@@ -102,13 +96,13 @@ def _shuffle(module: nn.Module, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def _maps(model: Classifier, images: Tensor, target: Tensor, method: str) -> np.ndarray:
-    """Maps on a coarse grid, ``(B, rows * columns)``."""
+    """Return maps on a coarse grid, ``(B, rows * columns)``."""
     maps = relevance(model, images, target, method=method)
     return F.adaptive_avg_pool2d(maps.float(), _SIDE).flatten(1).cpu().double().numpy()
 
 
 def _correlate(ones: np.ndarray, others: np.ndarray) -> list[float]:
-    """Spearman's rank correlation of two maps of each photo; 0 where a map is constant."""
+    """Return Spearman's rank correlation of two maps of each photo; 0 if a map is constant."""
     found = []
     for one, other in zip(ones, others, strict=True):
         constant = np.ptp(one) == 0 or np.ptp(other) == 0

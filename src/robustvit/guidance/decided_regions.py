@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.data.region_decisions import RegionDecisions
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.features import patch_features
 from robustvit.guidance.losses import masks_like
+from robustvit.models.forward_pass import evaluating
 from robustvit.models.weights import weights_hash
 
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Balance
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.background_swaps import MEASURED_SWAPS, on_other_backgrounds
 from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, expect_labels
+from robustvit.models.forward_pass import evaluating
 from robustvit.models.parameters import head_layers
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import HeadKind
 from robustvit.data.manifest import tokencut_protocol
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.background_swaps import SwapAugmentation, SwapRelevance
 from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.energy import EnergyGuidance
@@ -22,6 +21,7 @@ from robustvit.guidance.losses import expect_shares
 from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.models.classifier import Classifier, head_kind_of
+from robustvit.models.forward_pass import evaluating
 from robustvit.models.method_names import method_name
 
 GUIDANCE: dict[str, Any] = {

@@ -43,16 +43,11 @@ class GivenPreprocessing:
         """The settings that were given, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether enough is given for a model that records nothing."""
-        return None not in (self.mean, self.std, self.input_size)
-
     def apply(self, own: Preprocessing | None) -> Preprocessing | None:
         """Return the model's settings changed as given; None if they are not known."""
-        if own is None:
-            return Preprocessing(**self.changes) if self.is_whole else None
-        return replace(own, **self.changes)
+        if own is not None:
+            return replace(own, **self.changes)
+        return None if None in (self.mean, self.std, self.input_size) else Preprocessing(**self.changes)
 
 
 def _read_numbers(name: str, given: object, counts: tuple[int, ...], separators: str) -> list[float]:

@@ -61,15 +61,15 @@ class Preprocessing:
             )
 
     @classmethod
-    def of(cls, network: nn.Module, normalization: Normalization = "model") -> Preprocessing:
-        """Return the preprocessing that a network, or the network inside it, records; see ``normalized``."""
+    def of(cls, network: nn.Module) -> Preprocessing:
+        """Return the preprocessing that a network, or the network inside it, records."""
         own = cls.recorded(network)
         if own is None:
             raise UserError(
                 f"nothing says how photos are prepared for {type(network).__name__}: give --mean, --std and "
                 "--input-size (in Python: preprocessing={'mean': ..., 'std': ..., 'input_size': ...})"
             )
-        return own.normalized(normalization)
+        return own
 
     @classmethod
     def recorded(cls, network: nn.Module) -> Preprocessing | None:

@@ -31,8 +31,7 @@ from robustvit.guidance.balanced_head import (
 from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import head_layers
 from robustvit.models.save import save_model
-from robustvit.training.head_features import Composites, Pair, last_features
-from robustvit.training.head_photos import cell_of
+from robustvit.training.head_data import Composites, Pair, cell_of, last_features
 from robustvit.training.schedule import Schedule
 
 

@@ -36,7 +36,7 @@ from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
 from robustvit.training.choice import check_choice, check_metric_choice
 from robustvit.training.group_training import check_groups
-from robustvit.training.head_photos import photos_to_fit
+from robustvit.training.head_data import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
 from robustvit.training.schedule import Schedule
 from robustvit.training.settings import describe_unused_settings

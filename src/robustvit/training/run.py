@@ -22,8 +22,8 @@ from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights
 from robustvit.training.choice import check_measured, explain_no_choice, robust_score
+from robustvit.training.head_data import photos_to_fit
 from robustvit.training.head_fitting import fit_run
-from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.interpolation import interpolate_run
 from robustvit.training.loop import train
 from robustvit.training.mistakes import describe_mistakes, find_mistakes, repeat_mistakes

@@ -26,8 +26,8 @@ class SettledRun:
         guide: the guidance method.
         chosen: settings that depend on the method or on a recipe.
         config: all settings as YAML can hold them.
-        old: those of the run that is resumed; empty for a new run.
-        plan: how long and how fast, and which weights are kept.
+        old: settings of the run that is resumed; empty for a new run.
+        plan: how long and how fast to train, and which weights are kept.
     """
 
     folder: RunFolder

@@ -22,10 +22,10 @@ from robustvit.common.wording import pluralize
 from robustvit.data.photo import Photo
 from robustvit.evaluation.on_sets.segmented_photos import MatFile, SegmentedPhotos, find_mat
 from robustvit.evaluation.records.record import MEASURE_TITLES
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
 from robustvit.models.classifier import Classifier
+from robustvit.models.forward_pass import evaluating
 
 _RESAMPLES = 1999
 

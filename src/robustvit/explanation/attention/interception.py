@@ -115,18 +115,6 @@ def gradients_for_maps(differentiable: bool) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode inside a ``with`` block; each module's mode is restored at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def leave_inference(*tensors: Tensor | None) -> list[Any]:
     """Return tensors that autograd can use: copies of those that were made in inference mode."""
     return [x.clone() if x is not None and x.is_inference() else x for x in tensors]

@@ -17,7 +17,7 @@ from robustvit.explanation.attention.tiles import Call, Tile, product, softmax_b
 
 @dataclass
 class Explained:
-    """What an explanation's backward pass stores for that of the loss.
+    """Results of an explanation's backward pass that the backward pass of the loss needs.
 
     Attributes:
         relevance: ``(B, N, M)``, ``mean over heads of max(0, dA * A)``.
@@ -54,7 +54,7 @@ class _Backward:
         pending: Sequence[tuple[Tensor, Explained]],
         kept: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """A tile's A, and A * dA with what the relevances of earlier explanations add to dA."""
+        """Return a tile's A, and A * dA with the share of earlier explanations' relevance in dA."""
         call = self.call
         out, gradient, spare = (call.view(buffer, tile) for buffer in buffers)
         out = out if kept is None else call.cut(call.part(kept, tile), tile)
@@ -109,7 +109,7 @@ def backward(
         explain: compute the relevance.
         keep: whether the relevance will receive a gradient.
         inputs: compute dQ, dK and dV.
-        bias_too: compute the bias's gradient.
+        bias_too: compute the gradient of the bias.
 
     Returns:
         Gradients of query, key, value and bias, and the explanation; None where not requested.
@@ -135,7 +135,7 @@ def backward(
 
 
 class _DoubleBackward:
-    """One tile at a time: gradients in Q, K, V, bias and dO of a function of dQ, dK, dV and the relevance."""
+    """Computes gradients in Q, K, V, bias and dO of a function of dQ, dK, dV and the relevance, tile by tile."""
 
     def __init__(self, call: Call, output_gradient: Tensor, known: Tensor | None, received: Sequence[Tensor]) -> None:
         self.call, self.known = call, known
@@ -185,17 +185,9 @@ class _DoubleBackward:
 def double_backward(
     call: Call, output_gradient: Tensor, known: Tensor | None, received: Sequence[Tensor], *, bias_too: bool = False
 ) -> tuple[Tensor | None, ...]:
-    """Differentiate ``backward`` with ``explain``.
+    """Differentiate ``backward`` with ``explain``: return gradients of query, key, value, bias and dO.
 
-    Args:
-        call: the inputs.
-        output_gradient: dO.
-        known: A, if it was kept.
-        received: what dQ, dK and dV ``(B, H, ..., D)`` and the relevance ``(B, N, M)`` received.
-        bias_too: compute the bias's gradient.
-
-    Returns:
-        Gradients of query, key, value, bias and dO.
+    ``received`` are the gradients that dQ, dK and dV ``(B, H, ..., D)`` and the relevance ``(B, N, M)`` received.
     """
     work = _DoubleBackward(call, output_gradient, known, received)
     buffers = call.buffers(5)

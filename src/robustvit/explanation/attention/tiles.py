@@ -1,4 +1,4 @@
-"""Attention and its backward passes in plain matrix products, tile by tile, so that maps stay in a CPU's cache.
+"""Attention in plain matrix products, tile by tile, so that its maps stay in a CPU's cache.
 
 Shape legend: B images, H heads, N queries, M keys, D channels of a head. A tile is some whole images, or some rows of
 one image's maps; inside it, images and heads are one axis.
@@ -28,15 +28,7 @@ class Tile:
 
 
 class Call:
-    """The inputs of one attention call, and the tiles to work on them.
-
-    Args:
-        query: ``(B, H, N, D)``.
-        key: ``(B, H, M, D)``.
-        value: ``(B, H, M, D)``.
-        bias: added to the scores, broadcast to ``(B, H, N, M)``, or None.
-        scale: of the scores.
-    """
+    """The inputs of an attention call, as in ``Interception``, and their tiles."""
 
     def __init__(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> None:
         self.query, self.key, self.value, self.bias, self.scale = query, key, value, bias, scale
@@ -50,14 +42,14 @@ class Call:
         self.queries, self.keyed, self.values = (self.by_tile(x) for x in (query, key, value))
 
     def tiles(self) -> Iterator[Tile]:
-        """All tiles, images first."""
+        """Yield all tiles, images first."""
         for index in range(-(-self.batch // self.images)):
             images = slice(index * self.images, (index + 1) * self.images)
             for top in range(0, self.rows, self.height):
                 yield Tile(index, images, slice(top, top + self.height))
 
     def by_tile(self, x: Tensor) -> Sequence[Tensor]:
-        """``(B, H, ...)`` as one ``(images * H, ...)`` tensor per tile; without a copy where that is one image."""
+        """Split ``(B, H, ...)`` into a tensor ``(images * H, ...)`` per tile, without a copy if a tile is one image."""
         return x.unbind(0) if self.images == 1 else [part.flatten(0, 1) for part in x.split(self.images)]
 
     def buffers(self, count: int) -> list[Tensor]:
@@ -74,11 +66,11 @@ class Call:
         return [x.new_empty(x.shape, dtype=self.exact).flatten(0, 1) for x in tensors]
 
     def cut(self, x: Tensor, tile: Tile) -> Tensor:
-        """A tile's rows of ``(images * H, N, ...)``."""
+        """Return a tile's rows of ``(images * H, N, ...)``."""
         return x if self.height == self.rows else x[:, tile.rows]
 
     def part(self, x: Tensor, tile: Tile) -> Tensor:
-        """A tile's images of ``(B * H, ...)``."""
+        """Return a tile's images of ``(B * H, ...)``."""
         step = self.images * self.heads
         return x[tile.index * step : (tile.index + 1) * step]
 
@@ -89,7 +81,7 @@ class Call:
         return buffer[: images * self.heads * rows * self.keys].view(images * self.heads, rows, self.keys)
 
     def by_head(self, x: Tensor) -> Tensor:
-        """``(images * H, ...)`` to ``(images, H, ...)``."""
+        """Reshape ``(images * H, ...)`` to ``(images, H, ...)``."""
         return x.unflatten(0, (-1, self.heads))
 
     def bias_part(self, bias: Tensor, tile: Tile) -> Tensor:
@@ -128,12 +120,12 @@ class Call:
 
 
 def softmax_backward_(weighted: Tensor, attention: Tensor) -> Tensor:
-    """Gradient of the scores from ``weighted``, the attention times its gradient, in place."""
+    """Return the gradient of the scores, in place of ``weighted``, the attention times its gradient."""
     return weighted.addcmul_(attention, weighted.sum(dim=-1, keepdim=True), value=-1)
 
 
 def product(a: Tensor, b: Tensor, out: Tensor, alpha: float = 1, beta: float = 0) -> Tensor:
-    """``out = beta * out + alpha * a @ b``, multiplied in the precision of ``b``."""
+    """Compute ``out = beta * out + alpha * a @ b``, multiplied in the precision of ``b``."""
     a = a.to(b.dtype)
     if b.dtype == out.dtype:
         return out.baddbmm_(a, b, beta=beta, alpha=alpha)

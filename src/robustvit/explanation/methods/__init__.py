@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
+from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.methods.attnlrp import attnlrp
 from robustvit.explanation.methods.gae import gae
 from robustvit.explanation.methods.grad_cam import grad_cam
@@ -18,6 +18,7 @@ from robustvit.explanation.methods.legrad import legrad
 from robustvit.explanation.methods.rollout import raw_attention, rollout
 from robustvit.explanation.methods.trace import Method, Trace
 from robustvit.models.families import find_layout
+from robustvit.models.forward_pass import evaluating
 
 __all__ = ["RELEVANCE_METHODS", "Method", "Trace", "check_method", "get_method", "measuring_method"]
 

@@ -1,4 +1,4 @@
-"""The panel of sufficient input subsets: their numbers, in words, and the picture."""
+"""The panel of sufficient input subsets: its classes, named or drawn at random, its numbers in words, its picture."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.common.errors import printable
+from robustvit.common.errors import UserError, nearest, printable
 from robustvit.common.files import new_file
 from robustvit.common.frames import FrameRow, Tabular
+from robustvit.common.options import Categories
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from robustvit.models.classifier import Classifier
 
 _INCHES = 2.4  # width of a picture, for the size of the letters
 _LEAST = 336  # pixels that the longer side of a picture is drawn with, about
@@ -130,3 +133,36 @@ def draw_rows(rows: Sequence[Sequence[tuple[str, Tensor]]], path: str | Path) ->
             figure.text(*place, printable(words), ha="center", va="bottom", fontsize=8, parse_math=False)
     with new_file(path) as file:
         figure.savefig(file, format="png")
+
+
+def named_classes(classifier: Classifier, given: Categories | None) -> list[int]:
+    """Return the indices of classes given by name or index; commas separate them, unless a class has such a name."""
+    if given is None:
+        return []
+    if isinstance(given, str) and given not in classifier.class_names:
+        given = given.split(",")
+    listed = given if isinstance(given, list) else [given]
+    return list(dict.fromkeys(class_index(classifier, str(one).strip()) for one in listed))
+
+
+def class_index(classifier: Classifier, name: str) -> int:
+    """Return the index of a class given by name, in any case, or by index."""
+    known = {known.casefold(): i for i, known in reversed(list(enumerate(classifier.class_names)))}
+    if name.casefold() in known:
+        return known[name.casefold()]
+    if name.isdecimal() and int(name) < classifier.num_classes:
+        return int(name)
+    near = nearest(name, classifier.class_names, cutoff=0.0)
+    raise UserError(
+        f"unknown class {name!r}: expected an index below {classifier.num_classes}"
+        + (f" or a name; the nearest is {near[0]!r}" if near else "")
+    )
+
+
+def draw_classes(num_classes: int, own: Sequence[int], named: Sequence[int], count: int, seed: int) -> list[int]:
+    """Draw up to ``count`` classes, not those named or that of all photos (``own``), first classes of no photo."""
+    import torch
+
+    order = torch.randperm(num_classes, generator=torch.Generator().manual_seed(seed)).tolist()
+    free = [label for label in order if label not in named and set(own) != {label}]
+    return sorted(free, key=lambda label: label in own)[:count]

@@ -12,14 +12,10 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import SubsetFill
-from robustvit.explanation.attention.interception import (
-    evaluating,
-    gradients_for_maps,
-    leave_inference,
-    ready_for_interception,
-)
+from robustvit.explanation.attention.interception import gradients_for_maps, leave_inference, ready_for_interception
 from robustvit.explanation.methods.trace import classes_to_explain
 from robustvit.models.classifier import Classifier, logits_of
+from robustvit.models.forward_pass import evaluating
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import Categories, SubsetFill
 from robustvit.common.photo_options import PixelOptions
-from robustvit.explanation.subsets.panel import ClassSubset, SubsetPanel, draw_rows, shorten
+from robustvit.explanation.subsets.panel import (
+    ClassSubset,
+    SubsetPanel,
+    draw_classes,
+    draw_rows,
+    named_classes,
+    shorten,
+)
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
@@ -91,7 +98,6 @@ def subset(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.trained_photos import notes_on_photos
-    from robustvit.explanation.subsets.classes import named_classes
     from robustvit.models.load import load_given
 
     classifier = load_given(given)
@@ -173,8 +179,6 @@ def _choose_labels(
     classifier: Classifier, inputs: Tensor, named: list[int], wanted: int, running: RunningOptions
 ) -> list[list[int]]:
     """Return the classes of each photo: the predicted one, those named, and ``wanted`` drawn at random."""
-    from robustvit.explanation.subsets.classes import draw_classes
-
     own = _predict(classifier, inputs, running.batch_size)
     forced = named + draw_classes(classifier.num_classes, own, named, wanted, running.seed)
     return [list(dict.fromkeys([label, *forced])) for label in own]

@@ -108,7 +108,6 @@ class OpenClip(Library):
         )
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
-        """Return what ``rebuild`` needs."""
         return {"architecture": network.architecture, "model_args": network.model_args}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:

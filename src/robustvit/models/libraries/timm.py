@@ -42,7 +42,6 @@ class Timm(Library):
         return is_timm(network) and type(network).__module__.startswith("timm.")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
-        """Load a model; see ``Library``."""
         _check_name(name)
         folder = Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else None
         if folder is not None:

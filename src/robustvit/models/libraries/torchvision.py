@@ -31,7 +31,6 @@ class Torchvision(Library):
         return type(network) is VisionTransformer or hasattr(network, _NAME)
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
-        """Load a model; see ``Library``."""
         architecture, _, tag = name.partition("/")
         weights = _weights(architecture, tag)
         if not wanted.pretrained:
@@ -63,7 +62,6 @@ class Torchvision(Library):
         return describe_changed_head(network, lambda: self.rebuild(Path(), self.describe(network)))
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """Build the network that ``describe`` described."""
         if config["architecture"] == "VisionTransformer":
             return VisionTransformer(**config["model_args"])
         return _build(config["architecture"], config["model_args"])

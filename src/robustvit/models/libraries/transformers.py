@@ -50,7 +50,6 @@ class Transformers(Library):
         return is_transformers(network) and type(network).__module__.startswith("transformers.")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
-        """Load a model; see ``Library``."""
         auto = import_extra("transformers", "transformers").AutoModelForImageClassification
         folder = Path(name)
         if folder.is_dir():
@@ -110,7 +109,6 @@ class Transformers(Library):
         return "regression" if kind == "regression" else None
 
     def describe(self, network: PreTrainedModel) -> dict[str, Any]:
-        """Return what ``rebuild`` needs."""
         return {"architecture": type(network).__name__, "model_args": network.config.to_dict()}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
