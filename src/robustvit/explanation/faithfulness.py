@@ -42,7 +42,7 @@ class DeletionOptions:
 
 @dataclass(frozen=True)
 class MethodScore:
-    """How faithful one method's maps are.
+    """How faithful a method's maps are.
 
     Attributes:
         deletion: area under the deletion curve, mean over photos with its 95 % CI; lower is better.

@@ -29,13 +29,9 @@ def patch_features(
 ) -> Tensor:
     """Return the features of every patch, ``(B, rows, columns, C)`` in float32; a head is not needed.
 
-    Args:
-        model: a ``Classifier`` or a bare network, of any supported family.
-        images: ``(B, 3, H, W)``, what ``model`` takes.
-        feature: ``keys``, ``queries`` or ``values`` of the block's attention, heads side by side, or ``tokens``, the
-            block's output.
-        block: counted from 1 (default: the last).
-        centre: subtract each image's mean over patches, which DINOv2-like backbones need.
+    Features are ``keys``, ``queries`` or ``values`` of a block's attention, heads side by side, or the ``tokens`` that
+    leave it. Blocks are counted from 1 (default: the last). ``centre`` subtracts each image's mean over patches, which
+    backbones like DINOv2 need.
     """
     layout = check_features(model, feature, block)
     wanted = (len(layout.blocks) if block is None else block) - 1

@@ -17,13 +17,9 @@ SUBSETS = 10
 
 @dataclass(frozen=True)
 class Subsets:
-    """Balanced subsets of photos: P subsets of N photos each.
+    """Balanced subsets of photos: P subsets of N photos each, with features ``(P, N, D)`` and labels ``(P, N)``.
 
-    Attributes:
-        features: ``(P, N, D)``.
-        labels: ``(P, N)``.
-        own: ``(P, N)``, whether a photo's background comes from its own class.
-        known: ``(P, N)``, a number for the group of each photo, if groups are known.
+    ``own`` tells whether a photo's background comes from its class; ``known`` numbers the groups, if they are known.
     """
 
     features: Tensor
@@ -139,16 +135,8 @@ def sparse_regression(
 
     Accelerated proximal gradient steps (Beck and Teboulle 2009) that restart where they turn back (O'Donoghue and
     Candes 2015). For two classes it is the binary problem: the best weights of the classes differ by its weights.
-
-    Args:
-        features: ``(P, N, D)``, best centred and of deviation 1.
-        labels: ``(P, N)``, below ``classes``.
-        classes: number of classes.
-        strength: C above 0; the smaller, the fewer weights differ from zero.
-        start: initial weights and intercepts.
-        intercept: whether to fit intercepts.
-        tolerance: largest final step of the scaled gradient.
-        most: largest number of steps.
+    Features ``(P, N, D)`` are best centred and of deviation 1. The smaller C, the ``strength``, the more weights are
+    zero. The steps end when the scaled gradient moves nothing by more than ``tolerance``, or after ``most`` steps.
 
     Returns:
         Weights ``(P, classes, D)`` and intercepts ``(P, classes)``, float64.

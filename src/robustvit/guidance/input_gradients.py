@@ -110,10 +110,7 @@ class GradMask(_InputGradients):
     ``mean((d y_c / d x * (1 - S))^2)`` over images, channels and pixels, ``y_c`` the true class's logit. ``uniform`` is
     the same with S = 0 on images without an object, as the mean over the classes c that have objects, except their own.
 
-    Attributes:
-        relevance_weight: weight of that term (None: 1000).
-        classification_weight: weight of the cross-entropy with the true label.
-        temperature: divides the logits in the cross-entropy.
+    ``relevance_weight`` is the weight of that term (None: 1000); ``temperature`` divides the cross-entropy's logits.
     """
 
     title = "gradmask"
@@ -121,15 +118,12 @@ class GradMask(_InputGradients):
 
     @staticmethod
     def default_weight(classes: int) -> float:
-        """1000, whatever the number of classes."""
         return 1000.0
 
     def explained(self, model: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-        """Sum of the true classes' logits."""
         return sum_target_logits(model, logits, target)
 
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
-        """Equation 9."""
         return background_loss(gradients, masks)
 
     def on_negatives(self, gradient: Callable[[Tensor], Tensor], gradients: Tensor, chosen: Tensor) -> Tensor:
@@ -145,11 +139,8 @@ class RightReasons(_InputGradients):
     k; the mean over images. ``uniform`` is the same with S = 0 on images without an object: it has all classes in it.
     Ross et al. sum this and the cross-entropy over images: the same balance of the two.
 
-    Attributes:
-        relevance_weight: weight of that term; ``0.04 / K^2`` for K classes where it is None, since the gradient of the
-            sum grows with K.
-        classification_weight: weight of the cross-entropy with the true label.
-        temperature: divides the logits in the cross-entropy, not in ``p_k``.
+    ``relevance_weight`` is the weight of that term (None: ``0.04 / K^2`` for K classes, since the gradient of the sum
+    grows with K); ``temperature`` divides the logits in the cross-entropy, not in ``p_k``.
     """
 
     title = "rrr"
@@ -157,15 +148,12 @@ class RightReasons(_InputGradients):
 
     @staticmethod
     def default_weight(classes: int) -> float:
-        """``0.04 / K^2``."""
         return 0.04 / classes**2
 
     def explained(self, model: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-        """Sum of the log-probabilities of all classes."""
         return logits.log_softmax(dim=1).sum()
 
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
-        """Equation 10."""
         return right_reasons_loss(gradients, masks)
 
     def on_negatives(self, gradient: Callable[[Tensor], Tensor], gradients: Tensor, chosen: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from robustvit.common.extras import import_extra
 from robustvit.common.files import read_json
 from robustvit.common.progress import warn
 from robustvit.models.checkpoints import read_file
-from robustvit.models.heads import count_head_classes
 from robustvit.models.state_dicts import in_float32, list_differences
 
 if TYPE_CHECKING:
@@ -52,11 +51,6 @@ class AdapterFiles:
         if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):
             raise UserError(f"expected the weights of an adapter in {file}: save it again with save_pretrained")
         return in_float32(state, file)
-
-    @property
-    def classes(self) -> int | None:
-        """Number of classes of the adapter's own head; None if it has no head."""
-        return count_head_classes(self.state)
 
     @property
     def replaced(self) -> frozenset[str]:

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError, expect_one_of
 
 if TYPE_CHECKING:
-    from open_clip.transformer import VisionTransformer as OpenClipTransformer
     from timm.models import VisionTransformer as TimmTransformer
     from torchvision.models import VisionTransformer as TorchvisionTransformer
-    from transformers import PreTrainedModel
 
 Readout = Literal["class", "distilled", "patches", "tokens", "class+patches", "pool"]
 
@@ -214,14 +212,14 @@ def _torchvision(model: TorchvisionTransformer) -> Layout:
 
 
 @register_family("open_clip.transformer.VisionTransformer")
-def _open_clip(model: OpenClipTransformer) -> Layout:
+def _open_clip(model: Any) -> Layout:
     if model.attn_pool is not None or model.pool_type not in ("tok", "avg"):
         raise unsupported(model, "its pooling by several queries does not say how much each token counts")
     readout: Readout = "class" if model.pool_type == "tok" else "patches"
     return _make_layout(model.transformer.resblocks, model.patch_size, readout=readout)
 
 
-def _transformers(backbone: str, prefix: int, readout: Readout, model: PreTrainedModel) -> Layout:
+def _transformers(backbone: str, prefix: int, readout: Readout, model: Any) -> Layout:
     config = getattr(model.config, "vision_config", model.config)
     inner = getattr(model, backbone) if backbone else model
     lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]

@@ -29,13 +29,7 @@ class ModuleCall:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """A forward pass on noise.
-
-    Attributes:
-        images: what the network received, ``(B, C, H, W)`` with 3 channels, or 1 if it takes grey images.
-        logits: what it returned.
-        calls: of the modules inside, in the order in which they ended.
-    """
+    """A forward pass on noise ``(B, C, H, W)``, with the calls of its modules in the order in which they ended."""
 
     images: Tensor
     logits: Tensor

@@ -14,13 +14,13 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import ClassNames, HeadKind, Normalization
 from robustvit.common.progress import warn
 from robustvit.models.adapters import keep_given, settle_adapter
-from robustvit.models.class_names import read_names, set_names
-from robustvit.models.classifier import Classifier
+from robustvit.models.classifier import Classifier, read_names, set_names
 from robustvit.models.folders import load_folder, read_settings_beside
 from robustvit.models.forward_pass import run_on_noise
 from robustvit.models.given_modules import check_channels, read_module
 from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.head_kinds import ONE_CLASS, expect_head, settle_head
+from robustvit.models.heads import count_head_classes
 from robustvit.models.kinds import channels_of, find_inside
 from robustvit.models.libraries import LIBRARIES, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
@@ -104,7 +104,8 @@ def load_by_options(
     wanted = Wanted(options.num_classes, state, file, pretrained and state is None, names, headless, given.input_size)
     kept = keep_given(source) if keep_adapter else None
     if adapter is not None:
-        wanted = replace(wanted, num_classes=wanted.num_classes or adapter.classes, replaced=adapter.replaced)
+        classes = wanted.num_classes or count_head_classes(adapter.state)
+        wanted = replace(wanted, num_classes=classes, replaced=adapter.replaced)
     network = source if kept is None else kept.network
     classifier = _load_any(network, wanted, given, options.normalization or "model")
     if adapter is not None:

@@ -128,12 +128,8 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
     which features count for which class. ``adapter`` changes an adapter of peft alone, with the weights that it
     replaces whole, such as the head's.
 
-    Args:
-        model: a ``Classifier`` or a bare network; for ``attention``, a vision transformer of a known family.
-        train: ``all``, ``attention``, ``head`` or ``adapter``.
-
-    Yields:
-        The parameters to pass to an optimiser.
+    Yields the parameters to pass to an optimiser. For ``attention``, the model holds a vision transformer of a known
+    family.
     """
     expect_one_of("--train", train, get_args(Train))
     chosen = None if train == "all" else _FINDERS[train](model)

@@ -60,15 +60,10 @@ _OF_ITS_METHOD = ("guidance", "train", "lr")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A model of the paper.
+    """A model of the paper, with the learning rate of its search, and the temperature of its confidence loss.
 
-    Attributes:
-        title: the paper's name for it.
-        timm_name: name with its tag, since timm's default tags have changed.
-        lr: learning rate chosen by the paper's search.
-        temperature: divides the logits in the confidence loss.
-        normalization: that the paper used.
-        needs_checkpoint: timm no longer provides the paper's weights; they must be given as a file.
+    timm's name has a tag, since timm's default tags have changed. If a model ``needs_checkpoint``, timm no longer
+    provides the paper's weights; they must be given as a file.
     """
 
     title: str

@@ -41,8 +41,8 @@ def explain_no_choice(photos: Sequence[Photo]) -> UserError:
 
 def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
     """Refuse validation photos that cannot make the choice of a schedule."""
-    masked = [photo for photo in photos if photo.mask is not None]
-    if schedule.chooses_by_swaps and (not masked or len({photo.label for photo in photos} - {None}) < 2):
+    labels, masked = {photo.label for photo in photos} - {None}, any(photo.mask is not None for photo in photos)
+    if schedule.chooses_by_swaps and (not masked or len(labels) < 2):
         raise explain_no_choice(photos)
 
 

@@ -120,15 +120,10 @@ def fit_head(
     The photos of every class are split in halves; for each C, heads fitted on balanced subsets of one half are tested
     on the other. With the best C a head is fitted on each of ten balanced subsets of all photos; their mean is kept.
 
-    Args:
-        classifier: changed in place; already on ``device``.
-        photos: at least two of every class, not augmented.
-        balance: ``class``: the same number of photos of every class; ``background``: also each on the background of a
-            photo from a uniformly drawn class, different for each subset; ``group``: of every class of every group.
-        seed: fixes halves, subsets and backgrounds.
-        batch_size: photos at a time.
-        workers: processes that read photos.
-        device: of the model.
+    The photos are at least two of every class, not augmented. With ``balance`` ``class`` a subset has the same number
+    of every class; with ``background`` each photo is also put on the background of a photo from a uniformly drawn
+    class, different for each subset; with ``group`` it has the same number of every class of every group. The seed
+    fixes halves, subsets and backgrounds. The classifier, on ``device``, is changed in place.
     """
     drawing = _Drawing(photos, balance, seed)
     halves = split_halves(drawing.kinds, seed)

@@ -43,10 +43,7 @@ def choose_share(
     Every second share is tried, then the two beside the best of these. Of equal shares the smallest wins, which changes
     least; if all lose more, the smallest of all.
 
-    Args:
-        measured: returns the measures named in ``chosen_by``, 0 to 1, of the model at a share.
-        max_drop: points that may be lost.
-        chosen_by: accuracies, or another metric, of ordinary photos and on other backgrounds.
+    ``measured`` returns the accuracies named in ``chosen_by``, or another metric, 0 to 1, of the model at a share.
 
     Returns:
         The share, and the accuracies at every share that was tried, in order, beginning with 0, the original.

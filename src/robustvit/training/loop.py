@@ -51,15 +51,9 @@ def train(
     minutes within an epoch; and when a signal stops the run, which raises ``Stopped``. A run that was killed and
     resumed ends with the same weights, bit for bit, as an uninterrupted run.
 
-    Args:
-        classifier: changed in place.
-        training: photos to train on, augmented.
-        validation: held-out photos, not augmented.
-        guidance: turns a batch into a loss.
-        schedule: how long and how fast.
-        accelerator: device, precision, processes and trackers.
-        folder: of the run; resumed from its state if there is one.
-        robust_score: returns accuracies and score of the current classifier, for ``--select robust``.
+    The classifier is changed in place. Training photos are augmented, validation photos are not. The run is resumed if
+    its folder has a state. ``robust_score`` returns accuracies and score of the current classifier, for ``--select
+    robust``.
     """
     drawn = drawing_weights(training.photos, schedule)
     loader = training_loader(training, schedule.batch_size, schedule.workers, drawn)

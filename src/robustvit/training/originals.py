@@ -84,7 +84,10 @@ def _key(model: Classifier, photos: MaskedPhotos, settings: MeasureSettings, pri
         for photo in photos.photos
     ]
     backgrounds = settings.backgrounds
-    others = [] if backgrounds in (None, SHIPPED) else _describe_files(Path(str(backgrounds)))
+    others = []
+    if backgrounds not in (None, SHIPPED):
+        files = sorted(path for path in Path(str(backgrounds)).rglob("*") if path.is_file())
+        others = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     chosen = {name: value for name, value in asdict(settings).items() if name not in ("scores", "workers", "asking")}
     text = json.dumps(
         [
@@ -103,9 +106,3 @@ def _key(model: Classifier, photos: MaskedPhotos, settings: MeasureSettings, pri
 
 def _digest(file: Path | None) -> str:
     return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _describe_files(folder: Path) -> list[tuple[str, int, int]]:
-    """Return name, size and time of change of every file in a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]

@@ -49,12 +49,8 @@ class PreparedRun:
     """A run whose inputs are checked; nothing is written yet.
 
     Attributes:
-        settled: its settings.
         config: all settings as YAML can hold them, with those that depend on the model.
-        accelerator: device, precision, processes and trackers.
-        classifier: the model to finetune.
-        original: a copy of it that is never trained, on the CPU while it is not used.
-        gathered: the photos.
+        original: a copy of the model that is never trained, on the CPU while it is not used.
         guide: the guidance method, set up for the photos.
         method: relevance method that measures the model.
     """

@@ -22,12 +22,9 @@ class SettledRun:
     """The settings of a run.
 
     Attributes:
-        folder: of the run.
-        guide: the guidance method.
         chosen: settings that depend on the method or on a recipe.
         config: all settings as YAML can hold them.
         old: settings of the run that is resumed; empty for a new run.
-        plan: how long and how fast to train, and which weights are kept.
     """
 
     folder: RunFolder

@@ -165,9 +165,7 @@ class TrainingState:
     def is_due(self, minutes: float) -> bool:
         """Whether this process has not saved yet, or not for that many minutes; every process must call this."""
         due = not self._kept or self.minutes >= minutes
-        if self.accelerator.num_processes > 1:
-            due = any(gather_object([due]))
-        return due
+        return any(gather_object([due])) if self.accelerator.num_processes > 1 else due
 
     def save(self) -> None:
         """Save the state; every process must call this, and the main one writes."""

@@ -112,7 +112,7 @@ def backward(
         bias_too: compute the gradient of the bias.
 
     Returns:
-        Gradients of query, key, value and bias, and the explanation; None where not requested.
+        Gradients of query, key, value and bias, and the explanation; None if not requested.
     """
     work = _Backward(call, output_gradient, known)
     explained = work.explained(keep) if explain else None

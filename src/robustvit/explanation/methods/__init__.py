@@ -16,11 +16,9 @@ from robustvit.explanation.methods.grad_cam import grad_cam
 from robustvit.explanation.methods.input_gradient import input_gradient
 from robustvit.explanation.methods.legrad import legrad
 from robustvit.explanation.methods.rollout import raw_attention, rollout
-from robustvit.explanation.methods.trace import Method, Trace
+from robustvit.explanation.methods.trace import Method
 from robustvit.models.families import find_layout
 from robustvit.models.forward_pass import evaluating
-
-__all__ = ["RELEVANCE_METHODS", "Method", "Trace", "check_method", "get_method", "measuring_method"]
 
 RELEVANCE_METHODS: dict[str, Method] = {
     "gae": gae,

@@ -31,10 +31,9 @@ def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Tr
     running = explicit_attention(model) if second_order else ready_for_interception(model)
     layout = _layout(model)
     with running:
-        if layout is None:
-            logits, features = _last_feature_map(model, entered)
-        else:
-            logits, features = _patch_tokens(model, entered, layout)
+        logits, features = (
+            _last_feature_map(model, entered) if layout is None else _patch_tokens(model, entered, layout)
+        )
     positions = partial(_positions, images=images, layout=layout, channels_last=_channels_last(model))
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,8 @@ from robustvit.common.errors import UserError
 from robustvit.models.classifier import head_kind_of
 from robustvit.models.families import Layout
 
-
-class Explain(Protocol):
-    """Relevance of classes ``(B,)`` on the method's own grid, ``(B, rows, columns)``."""
-
-    def __call__(self, target: Tensor, differentiable: bool) -> Tensor: ...
+# Returns the relevance of classes (B,) on the method's grid, (B, rows, columns), differentiable if the bool says so.
+Explain = Callable[[Tensor, bool], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,10 +32,8 @@ class Trace:
     explain: Explain
 
 
-class Method(Protocol):
-    """A relevance method: runs a model on images ``(B, 3, H, W)`` once, with gradients on."""
-
-    def __call__(self, model: nn.Module, images: Tensor, second_order: bool = False) -> Trace: ...
+# A relevance method, (model, images, second_order=False): runs a model on images (B, 3, H, W) once, with gradients on.
+Method = Callable[..., Trace]
 
 
 def require_gradient(model: nn.Module, images: Tensor) -> Tensor:

@@ -96,36 +96,47 @@ def subset(
     record = _check_options(images, out, searching.confidence)
     expect_at_least(0, random_classes=random_classes or 0)
     from robustvit.common.devices import make_accelerator
-    from robustvit.common.progress import warn
-    from robustvit.data.trained_photos import notes_on_photos
     from robustvit.models.load import load_given
 
     classifier = load_given(given)
-    photos = _read(images, pixels.or_else(classifier.pixels))
+    photos = _read_inputs(images, classifier, pixels.or_else(classifier.pixels))
     named = named_classes(classifier, class_)
-    _check_steps(classifier, searching)
-    notes = notes_on_photos([Path(photo) for photo in photos], given.model, given.checkpoint)
-    for note in notes:
-        warn(note)
+    _list_steps(classifier, searching)  # refuse options that do not fit the model's input
+    notes = _note_trained(list(photos), given)
     classifier.to(make_accelerator(device=running.device).device)
-    inputs = _inputs(classifier, list(photos.values()))
     wanted = _RANDOM if random_classes is None and not named else random_classes or 0
-    labels = _choose_labels(classifier, inputs, named, wanted, running)
-    rows = _search(classifier, inputs, labels, running.batch_size, searching)
+    labels = _choose_labels(classifier, photos, named, wanted, running)
+    rows = _search(classifier, photos, labels, running.batch_size, searching)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    draw_rows([_pictures(*row) for row in zip(photos, inputs, rows, strict=True)], out)
+    draw_rows([_pictures(name, image, row) for (name, image), row in zip(photos.items(), rows, strict=True)], out)
     subsets = {name: [one for one, _ in row] for name, row in zip(photos, rows, strict=True)}
     found = SubsetPanel(str(given.model), subsets, Path(out), record, notes)
     _write_record(found, settings, classifier)
     return found
 
 
-def _read(images: list[str], pixels: PixelOptions) -> dict[str, Any]:
-    """Read photos, by their names."""
+def _note_trained(photos: list[str], given: GivenModel) -> tuple[str, ...]:
+    """Return notes on photos that the model was trained on, which are also shown as warnings."""
+    from robustvit.common.progress import warn
+    from robustvit.data.trained_photos import notes_on_photos
+
+    notes = notes_on_photos([Path(photo) for photo in photos], given.model, given.checkpoint)
+    for note in notes:
+        warn(note)
+    return notes
+
+
+def _read_inputs(images: list[str], classifier: Classifier, pixels: PixelOptions) -> dict[str, Tensor]:
+    """Read photos, by name, as the model takes them."""
+    from torch import Tensor
+
+    from robustvit.data.datasets import evaluation_transform
     from robustvit.data.photo_scales import read_together
     from robustvit.data.pixels import Pixels
 
-    return dict(zip(images, read_together(images, Pixels.of(pixels)), strict=False))
+    pictures = dict(zip(images, read_together(images, Pixels.of(pixels)), strict=False))
+    transform = evaluation_transform(classifier.preprocessing)
+    return {name: transform(picture).as_subclass(Tensor) for name, picture in pictures.items()}
 
 
 def _check_options(images: list[str], out: str, confidence: float) -> Path:
@@ -147,55 +158,45 @@ def _check_options(images: list[str], out: str, confidence: float) -> Path:
     return record
 
 
-def _check_steps(classifier: Classifier, searching: SearchOptions) -> None:
+def _list_steps(classifier: Classifier, searching: SearchOptions) -> list[int]:
+    """Return the number of pixels left after each step of the search."""
     from robustvit.explanation.subsets.search import list_sizes
 
     height, width = classifier.preprocessing.input_size
-    list_sizes(height * width, searching.remove, searching.max_steps)
-
-
-def _inputs(classifier: Classifier, pictures: list[Any]) -> Tensor:
-    import torch
-    from torch import Tensor
-
-    from robustvit.data.datasets import evaluation_transform
-
-    transform = evaluation_transform(classifier.preprocessing)
-    return torch.stack([transform(picture).as_subclass(Tensor) for picture in pictures])
-
-
-def _predict(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[int]:
-    import torch
-
-    with torch.no_grad():
-        return [
-            int(label)
-            for batch in inputs.split(batch_size)
-            for label in classifier(batch.to(classifier.mean.device)).argmax(dim=1)
-        ]
+    return list_sizes(height * width, searching.remove, searching.max_steps)[1:]
 
 
 def _choose_labels(
-    classifier: Classifier, inputs: Tensor, named: list[int], wanted: int, running: RunningOptions
+    classifier: Classifier, photos: dict[str, Tensor], named: list[int], wanted: int, running: RunningOptions
 ) -> list[list[int]]:
-    """Return the classes of each photo: the predicted one, those named, and ``wanted`` drawn at random."""
-    own = _predict(classifier, inputs, running.batch_size)
+    """Return the classes of each photo: the predicted class, those named, and ``wanted`` drawn at random."""
+    import torch
+
+    own: list[int] = []
+    with torch.no_grad():
+        for batch in torch.stack(list(photos.values())).split(running.batch_size):
+            own += classifier(batch.to(classifier.mean.device)).argmax(dim=1).tolist()
     forced = named + draw_classes(classifier.num_classes, own, named, wanted, running.seed)
     return [list(dict.fromkeys([label, *forced])) for label in own]
 
 
 def _search(
-    classifier: Classifier, inputs: Tensor, labels: list[list[int]], batch_size: int, searching: SearchOptions
+    classifier: Classifier,
+    photos: dict[str, Tensor],
+    labels: list[list[int]],
+    batch_size: int,
+    searching: SearchOptions,
 ) -> list[list[tuple[ClassSubset, Tensor]]]:
     """Return the subsets of each photo with their masks, for its ``labels``, the predicted class first."""
     import torch
 
     from robustvit.common.progress import bar
-    from robustvit.explanation.subsets.search import list_sizes, sufficient_subset
+    from robustvit.explanation.subsets.search import sufficient_subset
 
+    inputs = torch.stack(list(photos.values()))
     jobs = [(photo, label) for photo, wanted in enumerate(labels) for label in wanted]
     batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
-    steps = len(list_sizes(inputs[0, 0].numel(), searching.remove, searching.max_steps)) - 1
+    steps = len(_list_steps(classifier, searching))
     rows: list[list[tuple[ClassSubset, Tensor]]] = [[] for _ in labels]
     with bar() as progress:
         task = progress.add_task("removing pixels", total=steps * len(batches))
@@ -205,23 +206,17 @@ def _search(
             found = sufficient_subset(
                 classifier, images, target, after_step=lambda: progress.advance(task), **vars(searching)
             )
-            for place, (photo, label) in enumerate(batch):
-                one = _describe(classifier, found, place, label, label != labels[photo][0])
-                rows[photo].append((one, found.mask[place].cpu()))
+            for index, (photo, label) in enumerate(batch):
+                one = _describe(classifier, found, index, label, label != labels[photo][0])
+                rows[photo].append((one, found.mask[index].cpu()))
     return rows
 
 
-def _describe(classifier: Classifier, found: SufficientSubsets, place: int, label: int, forced: bool) -> ClassSubset:
-    there = bool(found.found[place])
-    return ClassSubset(
-        label,
-        classifier.name_of(label),
-        forced,
-        there,
-        int(found.size[place]) if there else None,
-        float(found.share[place]) if there else None,
-        *(float(value[place]) for value in (found.confidence, found.whole, found.empty)),
-    )
+def _describe(classifier: Classifier, found: SufficientSubsets, index: int, label: int, forced: bool) -> ClassSubset:
+    reached = bool(found.found[index])
+    size = (int(found.size[index]), float(found.share[index])) if reached else (None, None)
+    probabilities = (float(value[index]) for value in (found.confidence, found.whole, found.empty))
+    return ClassSubset(label, classifier.name_of(label), forced, reached, *size, *probabilities)
 
 
 def _pictures(photo: str, image: Tensor, row: list[tuple[ClassSubset, Tensor]]) -> list[tuple[str, Tensor]]:

@@ -28,14 +28,12 @@ class Wanted:
     """How a model should be loaded.
 
     Attributes:
-        num_classes: number of classes of the head, if given.
         state: weights from a checkpoint.
         checkpoint: the file of the checkpoint.
         pretrained: whether to load the published weights.
         class_names: the classes of a zero-shot model.
         headless: only features are needed: the head may be missing, and images may have any size if the library
             supports that.
-        input_size: height and width of the images, if given.
         replaced: names of weights that an adapter replaces, which the published weights may lack.
     """
 

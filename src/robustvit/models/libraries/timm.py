@@ -78,7 +78,6 @@ class Timm(Library):
         return names if names and len(names) == classes_of(network) else super().class_names(network)
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """Build the network of a folder with a custom head."""
         return timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
 
     def own_head(self, network: nn.Module) -> list[list[Any]] | None:

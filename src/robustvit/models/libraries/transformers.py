@@ -112,7 +112,6 @@ class Transformers(Library):
         return {"architecture": type(network).__name__, "model_args": network.config.to_dict()}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """Build the network of a folder with a custom head."""
         library = import_extra("transformers", "transformers")
         settings = library.AutoConfig.for_model(**config["model_args"])
         network: nn.Module = library.AutoModelForImageClassification.from_config(settings).float()
