@@ -90,7 +90,7 @@ def test_of_several_state_dicts_none_is_guessed(tmp_path, good, noise, capsys):
         read_checkpoint(tmp_path / "w.pth")
     assert torch.equal(read_checkpoint(f"{tmp_path / 'w.pth'}#critic")["cls_token"], noise["cls_token"])
     assert same(loaded({"best": noise, "model": good}, tmp_path / "usual.pth"), good)
-    assert "model is taken, not best" in " ".join(capsys.readouterr().err.split())
+    assert "model is used, not best" in " ".join(capsys.readouterr().err.split())
 
 
 def test_without_weights_the_entries_are_named(tmp_path):
@@ -160,7 +160,7 @@ def test_a_head_under_another_name_is_the_head(tmp_path, good, capsys):
     head = {"weight": good["head.weight"], "bias": good["head.bias"]}
     for name, rest in (("head.1.", bare), ("fc.", prefixed(bare, "backbone.")), ("linear.", prefixed(bare, "a."))):
         assert same(loaded(rest | prefixed(head, name), tmp_path / "w.pth"), good), name
-        assert f"{name[:-1]} is taken for the head" in " ".join(capsys.readouterr().err.split())
+        assert f"{name[:-1]} is used as the head" in " ".join(capsys.readouterr().err.split())
     two = {"fc.0.weight": torch.ones(8, 24), "fc.0.bias": torch.ones(8), "fc.2.weight": torch.ones(3, 8)}
     with pytest.raises(UserError, match=r"lacks head\.weight"):
         loaded(prefixed(bare, "backbone.") | two, tmp_path / "w.pth")

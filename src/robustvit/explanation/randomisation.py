@@ -29,7 +29,7 @@ class Sanity:
 
     Attributes:
         photos: number of photos.
-        stages: what was randomised, each in addition to the ones before: the head, then blocks from last to first.
+        stages: the parts randomised, each in addition to those before: the head, then blocks from last to first.
         similarity: by method, for each stage, of the map to the map of the unchanged model; 1: it did not change.
         agreement: by pair of methods, of their maps for the unchanged model.
     """

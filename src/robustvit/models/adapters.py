@@ -20,7 +20,7 @@ from robustvit.models.state_dicts import in_float32, list_differences
 if TYPE_CHECKING:
     from peft import PeftModel
 
-ADAPTER = "adapter"  # folder beside the weights of a saved model
+ADAPTER = "adapter"  # folder in that of a saved model
 _SETTINGS = "adapter_config.json"
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _PREFIX = "base_model.model."
@@ -102,8 +102,8 @@ class KeptAdapter:
         """Return the adapter; refuse a network that it is not in."""
         if network is not self.network:
             raise UserError(
-                f"the adapter of {type(network).__name__} cannot be trained apart from what is around it: give "
-                "peft the model itself, or leave out --train adapter, which merges it"
+                f"the adapter of {type(network).__name__} cannot be trained alone inside another module: give peft the "
+                "model itself, or leave out --train adapter, which merges it"
             )
         return self
 
@@ -121,7 +121,7 @@ class KeptAdapter:
 
 
 def find_adapter(source: str | Path) -> AdapterFiles | None:
-    """Return the adapter in a folder, or the one that a file belongs to; None if there is none."""
+    """Return the adapter in a folder, or in the folder of a file of its weights; None if it has no adapter."""
     path = Path(str(source).removeprefix("transformers:").removeprefix("local-dir:"))
     folder = path.parent if path.name in _FILES else path
     return AdapterFiles(folder) if (folder / _SETTINGS).is_file() else None
@@ -185,8 +185,8 @@ def _keep_apart(model: PeftModel) -> KeptAdapter:
     """Return the adapter of a model, apart from its weights: it alone is trained."""
     if not hasattr(model, "merge_and_unload"):
         raise UserError(
-            f"{type(model).__name__} holds an adapter without layers of its own, which cannot be trained here: use one "
-            "of LoRA's kind"
+            f"{type(model).__name__} holds an adapter without layers, which cannot be trained here: use an adapter "
+            "such as LoRA"
         )
     network = model.base_model.model
     trained = frozenset(name for name, weight in network.named_parameters() if weight.requires_grad)

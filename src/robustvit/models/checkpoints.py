@@ -55,7 +55,7 @@ _NUMPY_CODES = "?bhilqBHILQefdgFDGSUMm"
 
 
 def harmless_types() -> list[Any]:
-    """Return the types that training scripts store beside weights and that run no code when they are read.
+    """Return the types that training scripts store with weights and that run no code when they are read.
 
     They only hold values: parsed options, NumPy numbers and arrays, paths, dates, counters with a default.
     """

@@ -34,7 +34,7 @@ class Classifier(nn.Module):
         preprocessing: how photos become inputs; read from the network when left out.
         class_names: one name per logit, if known.
         source: where it was loaded from.
-        kind: what the network returns.
+        kind: whether the network returns logits or probabilities.
 
     Attributes:
         pixels: how the photos that it was finetuned on were read, where there were several ways.
@@ -113,7 +113,7 @@ def find_classifier(model: nn.Module) -> Classifier | None:
 
 
 def head_kind_of(model: nn.Module) -> HeadKind:
-    """Return what the outputs of a model mean, which may be wrapped; softmax for a bare network."""
+    """Return the kind of head of a model, which may be wrapped; softmax for a bare network."""
     classifier = find_classifier(model)
     return "softmax" if classifier is None else classifier.head_kind
 

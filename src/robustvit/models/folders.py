@@ -33,7 +33,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class SavedSettings(NamedTuple):
-    """Settings beside a file of weights: preprocessing, class names, how photos were read, what the outputs mean."""
+    """Settings in the folder of a file of weights: preprocessing, class names, reading of photos, kind of head."""
 
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
 
 
 def _read_head(config: dict[str, Any], folder: Path) -> HeadKind | None:
-    """Return what the outputs of a saved model mean, as ``save_model`` recorded it; None if it did not."""
+    """Return the kind of head that ``save_model`` recorded, or None."""
     said = config.get("head")
     if said is None or said in get_args(HeadKind):
         return said
@@ -94,7 +94,7 @@ def _read_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
 def _say_halves(file: Path) -> None:
     """Say that weights of 16 bits are converted; folders of transformers say so once they are loaded.
 
-    Nothing is said of the package's embedded model, which is not the user's.
+    The embedded model of the package is left out, as it is not the user's.
     """
     if file.is_file() and not file.resolve().is_relative_to(_PACKAGE):
         with suppress(Exception), safe_open(file, "pt") as weights:  # a broken file is refused when it is loaded
@@ -112,7 +112,7 @@ def _explain_folder(folder: Path) -> str:
 
 
 def read_settings_beside(checkpoint: str | None) -> SavedSettings:
-    """Return the settings that ``save_model`` wrote beside a file of weights, if it did."""
+    """Return the settings that ``save_model`` wrote to the folder of a file of weights, if it did."""
     file = Path(checkpoint or "").parent / "config.json"
     if checkpoint is None or not file.is_file():
         return SavedSettings()

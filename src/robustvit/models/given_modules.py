@@ -24,7 +24,7 @@ from robustvit.models.unwrap import copy_shallow, unwrap
 
 @dataclass(frozen=True)
 class GivenModule:
-    """A network as the rest of the package takes it; without wrappers, and a library's own if nothing is put around it.
+    """A network as the rest of the package takes it: without wrappers, and if possible without the module around it.
 
     ``readout`` are the tokens that a custom head reads, if the network inside is a vision transformer.
     """

@@ -65,7 +65,7 @@ def _record_more(classifier: Classifier, config: Path) -> None:
 
 
 def _save_whole(classifier: Classifier, folder: Path) -> None:
-    """Write a model; an adapter is merged into it, and also written to a folder of its own."""
+    """Write a model; an adapter is merged into it, and also written to a separate folder."""
     if classifier.adapter is None:
         library_of(classifier.network).save(classifier, folder)
         return

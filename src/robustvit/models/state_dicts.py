@@ -30,8 +30,8 @@ class AverageAsked(UserError):
 
     def __init__(self, file: object, others: str, average: str) -> None:
         super().__init__(
-            f"{file} holds weights ({others}) and their average ({average}): name those that are meant, --checkpoint "
-            f"{file}#{average} (timm's programs take the average) or {file}#{others.split(', ')[0]}"
+            f"{file} holds weights ({others}) and their average ({average}): choose, --checkpoint {file}#{average} "
+            f"(timm's programs take the average) or {file}#{others.split(', ')[0]}"
         )
         self.average = f"{file}#{average}"
 
@@ -61,7 +61,7 @@ def read_checkpoint(checkpoint: str | Path) -> dict[str, Tensor]:
 
 
 def _take_entry(found: Mapping[str, dict[str, Tensor]], wanted: str, path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a name, or the weights of the usual one whose names begin with it."""
+    """Return the state dict of a name, or the weights of another state dict whose names begin with it."""
     if wanted in found:
         return found[wanted]
     for state in found.values():
@@ -73,7 +73,7 @@ def _take_entry(found: Mapping[str, dict[str, Tensor]], wanted: str, path: Path)
 
 
 def in_float32(state: dict[str, Tensor], origin: str | Path) -> dict[str, Tensor]:
-    """Return a state dict in float32; a line says so where weights are of 16 bits."""
+    """Return a state dict in float32, with a warning if weights are of 16 bits."""
     halves = {one.dtype for one in state.values()} & {torch.float16, torch.bfloat16}
     if not halves:
         return state
@@ -93,7 +93,7 @@ def _none_found(loaded: object, path: Path) -> str:
 
 
 def _entries(loaded: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield every state dict in a checkpoint with the names that lead to it, joined by points."""
+    """Yield every state dict in a checkpoint, with the names that lead to it, joined by dots."""
     weights = {name: one for name, one in loaded.items() if isinstance(name, str) and isinstance(one, Tensor)}
     if any(one.is_floating_point() and one.ndim for one in weights.values()):
         yield place, weights
@@ -105,12 +105,12 @@ def _entries(loaded: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iter
 
 
 def is_averaged(name: str) -> bool:
-    """Whether a name is one of averaged weights."""
+    """Whether a name is that of averaged weights."""
     return not _AVERAGED.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def _choose(found: Collection[str], path: Path) -> str:
-    """Return the entry to take: the only one, or the usual one if none is an average of it."""
+    """Return the entry to use: the only entry, or the usual entry if none is an average of it."""
     if len(found) == 1:
         return next(iter(found))
     averaged = [name for name in found if is_averaged(name)]
@@ -119,19 +119,17 @@ def _choose(found: Collection[str], path: Path) -> str:
         plain = sorted(set(found) - set(averaged), key=lambda name: (name not in usual, name))
         raise AverageAsked(path, ", ".join(plain), averaged[0])
     if averaged or not usual:
-        raise UserError(
-            f"{path} holds several state dicts, {', '.join(found)}: name the one that is meant, {path.name}#ENTRY"
-        )
+        raise UserError(f"{path} holds several state dicts, {', '.join(found)}: name one of them, {path.name}#ENTRY")
     others = ", ".join(name for name in found if name != usual[0])
-    warn(f"{path} holds several state dicts: {usual[0]} is taken, not {others}; for those, give {path.name}#ENTRY")
+    warn(f"{path} holds several state dicts: {usual[0]} is used, not {others}; for these, give {path.name}#ENTRY")
     return usual[0]
 
 
 def fit_names(state: dict[str, Tensor], own: Mapping[str, Tensor], origin: str | Path) -> dict[str, Tensor]:
-    """Return a state dict under a network's own names.
+    """Return a state dict under the names of a network.
 
-    A prefix that the names share (``model.``, ``module._orig_mod.``, any) is taken off, and weights beside it are
-    left out with a line that names them. A head under another name, or in a Sequential, becomes the network's head.
+    A prefix that the names share (``model.``, ``module._orig_mod.``, any) is removed, and weights without it are left
+    out, with a warning that names them. A head under another name, or in a Sequential, becomes the network's head.
     """
     if state.keys() == own.keys():
         return state
@@ -144,12 +142,12 @@ def fit_names(state: dict[str, Tensor], own: Mapping[str, Tensor], origin: str |
     beside = _place_head(fitted, beside, own, origin)
     if left := [name for name in beside if name.rpartition(".")[2] not in _COUNTERS]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-        warn(f"{origin}: weights beside those of the model are left out: {', '.join(left[:3])}{more}")
+        warn(f"{origin}: weights that do not belong to the model are left out: {', '.join(left[:3])}{more}")
     return fitted
 
 
 def list_differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Return how a state dict differs from a network's own: names that it lacks or has beyond it, and other shapes."""
+    """Return the differences of a state dict from a network's: names that it lacks or has in addition, other shapes."""
     wrong = [f"lacks {name}" for name in own if name not in state]
     wrong += [f"has {name}" for name in state if name not in own]
     return wrong + [
@@ -182,9 +180,7 @@ def _find_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor], origin:
     if not averaged and "" in best:
         return ""
     if len(averaged) != 1:
-        raise UserError(
-            f"{origin} holds weights of several models, {', '.join(best)}: save those of the one that is meant"
-        )
+        raise UserError(f"{origin} holds weights of several models, {', '.join(best)}: save the weights of one model")
     others = [prefix.rstrip(".") or "no prefix" for prefix in best if prefix not in averaged]
     raise AverageAsked(origin, ", ".join(others), averaged[0].rstrip("."))
 
@@ -192,7 +188,7 @@ def _find_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor], origin:
 def _place_head(
     fitted: dict[str, Tensor], beside: dict[str, Tensor], own: Mapping[str, Tensor], origin: str | Path
 ) -> dict[str, Tensor]:
-    """Put the only linear layer that is left over where the network's head is missing; return what is left beside."""
+    """Use the only linear layer that is left over as the missing head; return the weights that are still left over."""
     missing = [name for name in own if name not in fitted]
     extra = {name: one for name, one in fitted.items() if name not in own} | beside
     linear = [name for name, one in extra.items() if one.ndim == 2 and name.endswith("weight")]
@@ -206,7 +202,7 @@ def _place_head(
         if theirs + kind in extra:
             fitted.pop(theirs + kind, None)
             fitted[ours + kind] = extra[theirs + kind]
-    warn(f"{origin}: {theirs.rstrip('.')} is taken for the head, {ours.rstrip('.')}")
+    warn(f"{origin}: {theirs.rstrip('.')} is used as the head, {ours.rstrip('.')}")
     return {name: one for name, one in beside.items() if not name.startswith(theirs)}
 
 

@@ -65,7 +65,7 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 def _take_off(module: nn.Module) -> nn.Module:
-    """Return a module without the wrappers around it; those of its parts stay."""
+    """Return a module without the wrappers around it; the wrappers of its parts stay."""
     while (inner := _merge_adapter(module) if is_adapted(module) else _find_wrapped(module)) is not None:
         module = inner
     if _is_compiled(module):

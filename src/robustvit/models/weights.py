@@ -1,4 +1,4 @@
-"""Weights of a network: a complete state dict is loaded or refused, and hashed."""
+"""Weights of a network: loading a complete state dict, and hashing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from robustvit.models.state_dicts import fit_names, list_differences
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Path) -> None:
-    """Load a complete state dict, under the network's names or behind a prefix.
+    """Load a complete state dict, under the network's names or after a prefix.
 
-    Position embeddings of a timm transformer are resampled if their size differs, with a line that says so.
+    Position embeddings of a timm transformer are resampled if their size differs, with a warning.
     """
     own = network.state_dict()
     state = fit_names(state, own, origin)
@@ -53,7 +53,7 @@ def _explain(network: nn.Module, state: dict[str, Tensor], origin: str | Path, w
 
 
 def warn_of_resampling(network: VisionTransformer, positions: Tensor, origin: str | Path) -> None:
-    """Say that position embeddings ``(1, N, D)`` are of another grid than a timm network's."""
+    """Warn that position embeddings ``(1, N, D)`` are of another grid than a timm network's."""
     rows, columns = network.patch_embed.grid_size
     extra = network.num_prefix_tokens if not getattr(network, "no_embed_class", False) else 0
     side = math.isqrt(positions.shape[1] - extra)

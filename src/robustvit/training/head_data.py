@@ -19,11 +19,11 @@ from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, logits_of
 from robustvit.models.forward_pass import evaluating
 
-Pair = tuple[int, int | None]  # a photo, and the one that lends its background
+Pair = tuple[int, int | None]  # a photo, and the photo that lends its background
 
 
 class Composites(Dataset):
-    """Photos, each on its own background or on that of another."""
+    """Photos, each on its own background or on the background of another photo."""
 
     def __init__(self, photos: MaskedPhotos, pairs: Sequence[Pair]) -> None:
         self.photos, self.pairs = photos, pairs

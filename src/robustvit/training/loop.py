@@ -71,7 +71,7 @@ def train(
             epochs.begin()
         for epoch in range(state.epoch, schedule.epochs):
             epochs.run(epoch)
-        accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # the plain model is measured next
     if stop.asked:
         raise Stopped(stop.asked, folder.path)
 

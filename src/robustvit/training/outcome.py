@@ -1,4 +1,4 @@
-"""The outcome of a run: its verdict, what the original gives without training, files and pictures."""
+"""The outcome of a run: its verdict, rivals without training, files and pictures."""
 
 from __future__ import annotations
 

@@ -132,8 +132,8 @@ def check_model(settled: SettledRun, classifier: Classifier) -> str:
     """Refuse a model that the guidance does not support; return the relevance method that measures it."""
     if classifier.head_kind == "multi-label" and settled.plan.group_method is not None:
         raise UserError(
-            f"expected no --group-method for a multi-label model, got {settled.plan.group_method}: groups are counted "
-            "by the one class of each photo"
+            f"expected no --group-method for a multi-label model, got {settled.plan.group_method}: groups need a "
+            "single class for each photo"
         )
     measuring = measuring_method(settled.guide.explains_with, classifier)
     with trainable(classifier, settled.plan.train) as parameters:

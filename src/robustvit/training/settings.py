@@ -1,4 +1,4 @@
-"""The settings of a run: what the user gives, else what the recipe proposes, else the method's defaults."""
+"""The settings of a run: the user's, else the recipe's, else the method's defaults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEFAULTS = {
 
 
 def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a run used, even if an older version did not write those of a recipe or a default."""
+    """Return all settings that a run used; older versions did not write settings of recipes and defaults."""
     from robustvit.models.recipes import OWN_UNTIL_2026_11
 
     asked = dict.fromkeys(option_names()) | dict(config)

@@ -1,4 +1,4 @@
-"""The settled settings of a run: those of its method and recipe, those given, and those of a run that is resumed."""
+"""The settled settings of a run, from its options, its method and recipe, and the run that is resumed."""
 
 from __future__ import annotations
 

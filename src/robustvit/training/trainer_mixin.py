@@ -22,10 +22,10 @@ class RelevanceTrainerMixin:
     """Adds the relevance loss to a ``transformers.Trainer``: ``class MyTrainer(RelevanceTrainerMixin, Trainer)``.
 
     The loss is ``classification_weight`` times the trainer's own plus ``relevance_weight`` times equation 3 of the
-    paper; both defaults are the paper's. Batches hold ``masks`` ``(B, 1, H, W)`` in [0, 1] beside ``pixel_values`` and
+    paper; both defaults are the paper's. Batches hold ``masks`` ``(B, 1, H, W)`` in [0, 1] with ``pixel_values`` and
     ``labels``; a batch without masks has the trainer's own loss alone. Masks follow random crops and flips:
     ``MaskedCollator`` makes such batches. A guided batch takes a second forward pass, for the map of the labels. The
-    relevance loss is logged beside the trainer's.
+    relevance loss is logged with the trainer's loss.
 
     Attributes:
         relevance_weight: of the relevance loss.

@@ -2,7 +2,7 @@
 
 The forward pass is PyTorch's fused attention. A first backward pass, from the logit that is explained, leaves behind
 each block's relevance ``mean over heads of max(0, dA * A)``; the second, from the loss, adds the gradient that the
-relevance receives to that of the attention's output. So no gradient of maps of all heads ever outlives its block.
+relevance receives to the gradient of the attention's output. So no gradient of maps of all heads outlives its block.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class _DoubleBackward:
         self.relevance = received[3]
 
     def run(self, tile: Tile, buffers: Sequence[Tensor], found: Sequence[Tensor]) -> Tensor:
-        """Write a tile's share of the gradients of Q, K, V and dO; return that of the scores."""
+        """Write a tile's share of the gradients of Q, K, V and dO; return its share of the scores' gradient."""
         call, index = self.call, tile.index
         out, gradient, first, second, third = (call.view(buffer, tile) for buffer in buffers)
         attention = call.attention(tile, self.known, out, first)

@@ -1,4 +1,4 @@
-"""LeGrad: relevance from the gradient of each block's own prediction with respect to its attention."""
+"""LeGrad: relevance from the gradient of each block's prediction with respect to its attention."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Each rule of AttnLRP equals ``input x gradient`` of its function with some paths' gradients cut or halved. So every
 function is written with its true value, and ``Valve`` stands on those paths: while a relevance is computed it passes
 a share of the gradient, at all other times all of it. The relevance is made of differentiable operations on values of
-the forward pass, whose own gradients are then the true ones: its derivative is exact, and so is that of any loss.
+the forward pass, whose gradients are then the true gradients: its derivative is exact, and so is that of any loss.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Valve(torch.autograd.Function):
 
 
 class Rules:
-    """Functions with the values of PyTorch's own and the relevance rules of AttnLRP.
+    """Functions with the values of PyTorch's functions and the relevance rules of AttnLRP.
 
     Args:
         state: shared with the code that computes the relevance.

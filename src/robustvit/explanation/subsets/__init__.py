@@ -1,1 +1,1 @@
-"""Panels of sufficient input subsets: the classes asked for, what was found, and the picture."""
+"""Sufficient input subsets: the search, and the command that draws a panel of them."""

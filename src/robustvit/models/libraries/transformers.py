@@ -205,7 +205,7 @@ def _rename(network: PreTrainedModel, state: dict[str, Tensor]) -> dict[str, Ten
 
 
 def _read_processing(name: str, network: PreTrainedModel) -> Preprocessing | None:
-    """Return the preprocessing of the image processor stored beside a model, or None if there is none."""
+    """Return the preprocessing of the image processor stored with a model, or None."""
     try:
         with quiet():
             auto = import_extra("transformers", "transformers").AutoImageProcessor
