@@ -294,7 +294,7 @@ def test_mistakes_are_refused():
         ({"max_steps": 0}, "max-steps"),
         ({"fill": "blur"}, "grey, mean, black"),
         ({"target": 2}, "from 0 to 1"),
-        ({"target": torch.tensor([0, 1, 0])}, "each of 2 images"),
+        ({"target": torch.tensor([0, 1, 0])}, "one for each image"),
     ]
     for options, words in wrong:
         with pytest.raises(UserError, match=words):

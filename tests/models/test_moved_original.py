@@ -49,7 +49,7 @@ def test_commands_that_need_it_say_where_to_put_it(place, monkeypatch, capsys, n
     before = set(place.iterdir())
     assert cli.main(NEEDING[name].split()) == 2
     said = capsys.readouterr().err
-    assert f"run started from {place / 'before' / 'my_vit'}, and {WAY}" in said
+    assert f"run started from {place / 'before' / 'my_vit'}, {WAY}" in said
     assert "--baseline local-dir:FOLDER" in said
     assert set(place.iterdir()) == before
 
@@ -85,5 +85,5 @@ def test_weights_that_are_gone_are_named(place, tmp_path):
     shutil.copytree(place / "run", tmp_path / "run")
     settings = tmp_path / "run" / "config.yaml"
     settings.write_text(settings.read_text().replace("checkpoint: null", "checkpoint: weights.pth"))
-    with pytest.raises(UserError, match=r"started from weights\.pth, and it is not there"):
+    with pytest.raises(UserError, match=r"started from weights\.pth, which is no longer there"):
         load_original(tmp_path / "run")
