@@ -54,6 +54,14 @@ class MethodScore:
     insertion: Interval
     photos: list[tuple[float, float]] = field(repr=False)
 
+    @classmethod
+    def of(cls, photos: list[tuple[float, float]]) -> MethodScore:
+        """Return the score of the areas of each photo."""
+        from robustvit.common.intervals import mean_interval
+
+        deleted, inserted = zip(*photos, strict=True)
+        return cls(mean_interval(list(deleted)), mean_interval(list(inserted)), photos)
+
 
 @dataclass(frozen=True)
 class Faithfulness(Tabular):
@@ -142,7 +150,7 @@ def faithfulness(
     expect_photos(images)
     from robustvit.common.devices import make_accelerator
     from robustvit.data.datasets import MaskedPhotos
-    from robustvit.explanation.method_scores import check_sanity, score_methods, unsupported_methods
+    from robustvit.explanation.method_scores import check_sanity, measure_areas, unsupported_methods
     from robustvit.models.load import load_given
 
     wanted = _list_methods(deletion.methods)
@@ -152,7 +160,8 @@ def faithfulness(
     photos, notes = _find_photos(images, given, pixels.or_else(classifier.pixels), columns)
     classifier.to(make_accelerator(device=running.device).device)
     data = MaskedPhotos(photos, classifier.preprocessing)
-    scores = score_methods(classifier, data, measured, deletion, running)
+    areas = measure_areas(classifier, data, measured, deletion.steps, deletion.fill, running)
+    scores = {name: MethodScore.of(found) for name, found in areas.items()}
     sanity = check_sanity(classifier, data, measured, deletion.randomised, running.seed)
     names = [str(photo.image) for photo in photos]
     found = Faithfulness(str(given.model), str(images), names, scores, unsupported, notes, sanity)

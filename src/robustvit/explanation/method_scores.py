@@ -7,12 +7,11 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from robustvit.common.errors import UserError
-from robustvit.common.intervals import mean_interval
 from robustvit.common.option_groups import RunningOptions
+from robustvit.common.options import Fill
 from robustvit.common.progress import track
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.explanation.deletion import Curves, deletion_insertion
-from robustvit.explanation.faithfulness import DeletionOptions, MethodScore
+from robustvit.explanation.deletion import deletion_insertion
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
 from robustvit.explanation.randomisation import Sanity, measure_sanity
@@ -35,23 +34,20 @@ def unsupported_methods(names: list[str], classifier: Classifier) -> dict[str, s
     return found
 
 
-def score_methods(
-    classifier: Classifier, data: MaskedPhotos, methods: list[str], deletion: DeletionOptions, running: RunningOptions
-) -> dict[str, MethodScore]:
-    """Return the areas under the deletion and insertion curves by method, and of random maps."""
+def measure_areas(
+    classifier: Classifier, data: MaskedPhotos, methods: list[str], steps: int, fill: Fill, running: RunningOptions
+) -> dict[str, list[tuple[float, float]]]:
+    """Return the areas under the deletion and insertion curves of each photo, by method, and of random maps."""
     generator = torch.Generator().manual_seed(running.seed)
     areas: dict[str, list[tuple[float, float]]] = {name: [] for name in [*methods, NOISE_MAPS]}
     loader = DataLoader(data, batch_size=running.batch_size, num_workers=running.workers)
     for batch in track(loader, "deleting and inserting"):
-        image = batch["image"].to(classifier.mean.device)
+        images = batch["image"].to(classifier.mean.device)
         for name, found in areas.items():
-            curves = _measure_curves(classifier, image, name, generator, deletion)
+            maps = _make_maps(classifier, images, name, generator)
+            curves = deletion_insertion(classifier, images, maps, steps=steps, fill=fill)
             found += zip(curves.deletion_auc.tolist(), curves.insertion_auc.tolist(), strict=True)
-    scores = {}
-    for name, found in areas.items():
-        deletion_areas, insertion_areas = map(list, zip(*found, strict=True))
-        scores[name] = MethodScore(mean_interval(deletion_areas), mean_interval(insertion_areas), found)
-    return scores
+    return areas
 
 
 def check_sanity(
@@ -69,12 +65,8 @@ def check_sanity(
     return measure_sanity(classifier, images, methods, seed)
 
 
-def _measure_curves(
-    classifier: Classifier, images: Tensor, name: str, generator: Generator, deletion: DeletionOptions
-) -> Curves:
+def _make_maps(classifier: Classifier, images: Tensor, name: str, generator: Generator) -> Tensor:
     if name == NOISE_MAPS:
-        maps = torch.rand(len(images), *images.shape[-2:], generator=generator).to(images.device)
-    else:
-        with torch.no_grad():
-            maps = relevance(classifier, images, method=name)
-    return deletion_insertion(classifier, images, maps, steps=deletion.steps, fill=deletion.fill)
+        return torch.rand(len(images), *images.shape[-2:], generator=generator).to(images.device)
+    with torch.no_grad():
+        return relevance(classifier, images, method=name)
