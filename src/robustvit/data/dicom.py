@@ -134,7 +134,7 @@ def _as_numbers(found: FileDataset, path: str | Path) -> Numbers:
 
 
 def _window(found: FileDataset, values: np.ndarray) -> tuple[Scale | None, np.ndarray | None]:
-    """Return the first window of a file as a scale; a table or a sigmoid as what it makes of the values, 0 to 1."""
+    """Return the first window of a file as a scale; a table or a sigmoid as the values it maps to, 0 to 1."""
     from pydicom.pixels import apply_voi_lut
 
     if "VOILUTSequence" in found:

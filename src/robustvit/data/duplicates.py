@@ -54,7 +54,7 @@ class Copies:
 
     @property
     def either(self) -> dict[int, int]:
-        """Both kinds."""
+        """Copies of both kinds."""
         return self.same | self.near
 
 
@@ -108,7 +108,7 @@ def same_files(paths: Sequence[Path]) -> dict[int, int]:
 
 
 def _group(indices: Sequence[int], key: Callable[[int], bytes]) -> list[list[int]]:
-    """Group indices by a key, which is not computed for a single one; groups of one are left out."""
+    """Group indices by a key, without groups of one; the key of a single index is not computed."""
     groups: dict[bytes, list[int]] = {}
     for index in indices if len(indices) > 1 else ():
         groups.setdefault(key(index), []).append(index)

@@ -31,7 +31,7 @@ class FileFinder:
         self._listed: dict[Path, list[dict[str, list[str]]]] = {}
 
     def find(self, path: Path) -> Path | None:
-        """Return the file or folder of that path, else the only one whose name differs only so, or None."""
+        """Return the file or folder at a path, else the only one whose name differs only as above, or None."""
         missing: list[str] = []
         place = path
         try:

@@ -156,7 +156,7 @@ def _describe_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> 
 
 
 def _drop_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> list[Photo]:
-    """Return the photos to train on."""
+    """Return the photos to train on; refuse photos of which none shows an object."""
     if not any(one.photo.mask is not None or one.photo.no_object for one in checks):
         return [one.photo for one in checks]  # nothing has a mask: regions alone are guided
     if all(one.empty for one in checks):

@@ -96,7 +96,7 @@ class _Finder:
     masks_optional: bool = False
 
     def find(self, given: PhotoOptions, option: str, review: Review | None, further: bool = False) -> list[Photo]:
-        """Find the photos of a folder or list; ``option`` is the one that names their masks."""
+        """Find the photos of a folder or list; ``option`` names their masks."""
         several = self.classifier.head_kind == "multi-label"
         photos, left_out = find_usable_photos(
             given, labelled=self.labelled or several, review=review, further=further, several=several

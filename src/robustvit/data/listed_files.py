@@ -69,7 +69,7 @@ class ListedFiles:
         return len(self._find_below(name)) == 1 or self._find_beside(name) is not None
 
     def learn_root(self, names: Sequence[str]) -> bool:
-        """Find the folders of another machine that all names begin with; return whether every file is found without."""
+        """Find the folders of another machine that all names begin with; return whether that finds every file."""
         plain = [_slashes(name) for name in names]
         if not plain or not all(map(_is_absolute, plain)) or self._find_directly(names[0]) is not None:
             return False

@@ -97,7 +97,7 @@ def _find_masked(named: Mapping[str, Path], masks: Path | None) -> list[str]:
 
 
 def _are_masks(pairs: Mapping[str, Path], files: Mapping[str, Path], *, by_name: bool) -> bool:
-    """Whether pictures, each with the photo that it may belong to, are masks; a few of them decide, or it is asked."""
+    """Whether pictures, each with the photo that it may belong to, are masks: a few decide, or the set is refused."""
     sample = sorted(pairs)[:: -(-len(pairs) // _LOOKED_AT) or 1]
     looks: dict[_Looks, list[str]] = defaultdict(list)
     for inside in sample:

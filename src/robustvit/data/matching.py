@@ -30,7 +30,7 @@ class Fit(IntEnum):
     """How well the name in an annotation fits a photo; the best fit counts."""
 
     NONE = 0
-    CHANGED = 1  # but for what tools change in names: case, %20, a prefix, a suffix, a second ending
+    CHANGED = 1  # equal except for what tools change: case, %20, a prefix, a suffix, a second ending
     NAME = 2  # the name fits; the annotation names folders, the photo lies in none
     FOLDERS = 3  # all folders that both name are the same
     EXACT = 4

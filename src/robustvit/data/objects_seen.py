@@ -41,7 +41,7 @@ def check_objects(data: MaskedPhotos) -> list[ObjectCheck]:
 
 
 def shows_no_object(photo: Photo, mask_format: MaskFormat) -> bool:
-    """Whether it was said that a photo shows no object, or its mask says so."""
+    """Whether the user said that a photo shows no object, or its mask is empty."""
     return photo.no_object or (photo.mask is not None and not read_mask(photo.mask, mask_format).any())
 
 
@@ -95,7 +95,7 @@ def _count_by_class(checks: Sequence[ObjectCheck]) -> str:
 
 
 def _doubt_empty_masks(checks: Sequence[ObjectCheck]) -> list[str]:
-    """Return a line on empty masks in classes whose other masks show objects: somebody may have drawn none there."""
+    """Return a line on empty masks in classes whose other masks show objects: somebody may have forgotten to draw."""
     shown = {one.photo.class_name for one in checks if not one.empty}
     doubted = [one.photo for one in checks if one.empty and not one.photo.no_object and one.photo.class_name in shown]
     doubted = [photo for photo in doubted if photo.class_name is not None]

@@ -147,7 +147,7 @@ def _note_unused_pictures(table: PhotoTable, chosen: dict[str, str], name: str) 
 
 
 def read_table(images: str | Path) -> tuple[PhotoTable, str | None]:
-    """Read the rows of a source; returns the part that is left to choose by a column of the table, too."""
+    """Read the rows of a source; also return the part that is still to be chosen by a column of the table."""
     name, part = split_part(images)
     if name.startswith(HUB):
         from robustvit.data.tables.hub import read_hub

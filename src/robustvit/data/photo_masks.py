@@ -101,7 +101,7 @@ def filter_photos(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> 
 
 
 def _top(photo: Photo, images: Path) -> str | None:
-    """Return the folder at the top that a photo lies in, which masks have too; None in a flat folder."""
+    """Return the top folder of a photo, which its mask has too; None in a flat folder."""
     return None if photo.class_name is None else compose(photo.image.relative_to(images).parts[0])
 
 
@@ -111,7 +111,7 @@ def _key(inside: str) -> str:
 
 
 def _bare_key(key: str, mask: bool = False) -> tuple[str, str]:
-    """Return the folder of a key, and its name without the word that says that it is a photo or a mask."""
+    """Return the folder of a key, and its name without the word for a photo or a mask."""
     folder, _, name = key.rpartition("/")
     return folder, (without_mark(name) or "") if mask else without_photo_word(name)
 

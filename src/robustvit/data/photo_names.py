@@ -80,7 +80,7 @@ class PhotoNames:
 
     @cached_property
     def _forms(self) -> _Index:
-        """Photos by what tools leave of their names."""
+        """Photos by their names without what tools change."""
         return _Index({place: name.plain_parts(is_photo=True) for place, name in self._names.items()})
 
     def match(

@@ -1,4 +1,4 @@
-"""One scale for the photos of a set: looked at together, before the first is read."""
+"""One scale for the photos of a set, decided before the first is read."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Numbers:
         values: ``(H, W)``, or ``(H, W, C)``: grey and transparency, colours, or colours and transparency.
         stated: the scale that the file itself states, if it does.
         inverted: whether low numbers are bright.
-        shown: in [0, 1], what a table in the file makes of the values, if it states one instead of a scale.
+        shown: the values in [0, 1] that a table in the file maps to, if it has a table instead of a scale.
     """
 
     values: np.ndarray

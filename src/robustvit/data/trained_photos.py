@@ -218,7 +218,7 @@ def trained_shifts(source: object) -> tuple[str, ...]:
 
 
 def trained_groups(source: object) -> dict[str, int]:
-    """Return the number of photos of each group that the runs of a model could train on; empty if it is not known."""
+    """Return the number of photos of each group that the runs of a model could train on; empty if unknown."""
     found: dict[str, int] = {}
     for run in runs_behind(source):
         counts = run.read(run.groups).get("training", {})

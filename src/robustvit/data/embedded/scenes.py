@@ -34,7 +34,7 @@ SHIFTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Scene:
-    """One labelled, masked image.
+    """A labelled, masked image.
 
     Attributes:
         image: ``(H, W, 3)`` uint8.

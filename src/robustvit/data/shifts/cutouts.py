@@ -98,7 +98,7 @@ def share_inside(cutout: tuple[int, int], background: tuple[int, int], placement
 def _scale_size(cutout: tuple[int, int], background: tuple[int, int], area: float) -> tuple[int, int]:
     width, height = cutout
     scale = math.sqrt(area * background[0] * background[1] / (width * height))
-    # A thin object's short side stays a pixel; 1e-9 holds what is whole but for rounding, such as 0.58 * 100.
+    # A thin object's short side stays a pixel; 1e-9 keeps numbers that are whole but for rounding: 0.58 * 100.
     return max(1, int(width * scale + 1e-9)), max(1, int(height * scale + 1e-9))
 
 

@@ -48,7 +48,7 @@ def find_column(columns: Iterable[str], known: Sequence[str]) -> str | None:
 
 
 def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[str, str]:
-    """Return the columns of image, mask and label that a table has, by their kind; ``place`` is what to call the table.
+    """Return the columns of image, mask and label that a table has, by their kind.
 
     Columns that the user does not name are recognised by their names, and by their types if they have any.
     """

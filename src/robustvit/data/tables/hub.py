@@ -1,4 +1,4 @@
-"""Sets of the Hugging Face hub, or such a set in a folder here, read row by row through ``datasets``."""
+"""Sets of the Hugging Face hub, or such a set in a local folder, read row by row through ``datasets``."""
 
 from __future__ import annotations
 

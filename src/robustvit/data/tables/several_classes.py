@@ -75,7 +75,7 @@ def find_mask_columns(table: PhotoTable, chosen: Mapping[str, str]) -> dict[str,
 def find_class_mask(
     row: Mapping[str, str | None], label: str, columns: Mapping[str, str], finder: ListedFiles, shared: Path | None
 ) -> Path | None:
-    """Return the mask of a class: that of its own column, else the one for all."""
+    """Return the mask of a class: that of its own column, else the shared mask."""
     column = columns.get(plain_name(label))
     if column is None:
         return shared

@@ -18,7 +18,7 @@ class PhotoTable(CsvTable):
         pictures: columns that hold pictures; their cells are paths of files.
         classes: columns whose type says that they hold classes.
         folder: that its paths are relative to.
-        notes: how it was read, where that is not plain.
+        notes: on how it was read, where that is not obvious.
     """
 
     pictures: tuple[str, ...] = ()
