@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError, expect_at_least, expect_one_of
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of, option_name
 from robustvit.common.options import Negatives, Train
 from robustvit.guidance.decided_regions import DecidedRegions
 
@@ -152,7 +152,7 @@ def check_weights(temperature: float, **weights: float) -> None:
     """Refuse weights below zero, weights that are all zero, and temperatures that are not above zero."""
     expect_at_least(0, **weights)
     if not any(weights.values()):
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in weights)
+        names = ", ".join(map(option_name, weights))
         raise UserError(f"expected at least one of {names} above 0, got 0 for all: nothing would be trained")
     if not 0 < temperature < math.inf:
         raise UserError(f"expected --temperature above 0, got {temperature}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.errors import UserError, expect_one_of, option_name
 from robustvit.common.options import HeadKind
 from robustvit.data.manifest import tokencut_protocol
 from robustvit.guidance.background_swaps import SwapAugmentation, SwapRelevance
@@ -70,8 +70,8 @@ def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str,
     said = {name: given[name] for name in guidance_options() if not (given.get(name) is None or given[name] is False)}
     if foreign := sorted(set(said) - known):
         raise UserError(
-            f"expected no --{foreign[0].replace('_', '-')} with --guidance {guidance}, whose options are "
-            f"{', '.join(f'--{name}' for name in sorted(known)).replace('_', '-')}: leave it out"
+            f"expected no {option_name(foreign[0])} with --guidance {guidance}, whose options are "
+            f"{', '.join(map(option_name, sorted(known)))}: leave it out"
         )
     return {name: value for name, value in recipe.items() if name in known and value is not None} | said
 

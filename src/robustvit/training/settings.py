@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, option_name
 from robustvit.common.options import Train
 from robustvit.training.options import option_names
 
@@ -45,7 +45,7 @@ def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]
     from robustvit.models.recipes import recipe_settings
 
     lost = [
-        f"--{name.replace('_', '-')} {value}"
+        f"{option_name(name)} {value}"
         for name, value in recipe_settings(used["recipe"]).items()
         if options[name] is None and used[name] != value and not (name == "lr" and used["train"] == "adapter")
     ]
@@ -108,8 +108,9 @@ def _choose(name: str, options: Mapping[str, Any], proposed: Mapping[str, Any], 
     if options[name] is None:
         return None if name in guide.unused else proposed[name]
     if name in guide.unused:
-        option = name.replace("_", "-")
-        raise UserError(f"expected no --{option} with --guidance {guide.title}, which takes no steps: leave it out")
+        raise UserError(
+            f"expected no {option_name(name)} with --guidance {guide.title}, which takes no steps: leave it out"
+        )
     return options[name]
 
 
@@ -128,10 +129,9 @@ def _check_group_options(options: Mapping[str, Any], guide: GuidanceMethod) -> N
     method = options.get("group_method")
     for name, needed in (("group_step", "dro"), ("jtt_epochs", "jtt"), ("jtt_times", "jtt")):
         if options.get(name) is not None and method != needed:
-            option = name.replace("_", "-")
-            got = "none" if method is None else method
             raise UserError(
-                f"expected --{option} with --group-method {needed} only, got {got}: leave it out, or give it"
+                f"expected {option_name(name)} with --group-method {needed} only, got {method or 'none'}: leave it "
+                f"out, or give --group-method {needed}"
             )
     if method is not None and guide.title == "dfr":
         raise UserError("expected no --group-method with --guidance dfr, which takes no steps: give --balance group")
