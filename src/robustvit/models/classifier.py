@@ -16,7 +16,7 @@ from robustvit.common.photo_options import PixelOptions
 from robustvit.models.adapters import KeptAdapter
 from robustvit.models.families import Readout
 from robustvit.models.heads import classes_of
-from robustvit.models.kinds import channels_of, find_inside
+from robustvit.models.kinds import channels_of, is_known
 from robustvit.models.outputs import OutputKind, as_logits, has_two_heads, logits_of
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.unwrap import unwrap
@@ -63,7 +63,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network = unwrap(network)
         self.preprocessing = preprocessing or Preprocessing.of(network)
-        if list(find_inside(network)) == [network]:
+        if is_known(network):
             self.preprocessing = self.preprocessing.with_channels(channels_of(network))
         self.class_names = tuple(map(str, class_names))
         self.source, self.kind = source, kind

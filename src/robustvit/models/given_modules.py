@@ -16,7 +16,7 @@ from robustvit.models.families import Readout
 from robustvit.models.forward_pass import ForwardPass, describe_channels, measure_readout, run_on_noise
 from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.heads import classes_of, describe_head, replace_head
-from robustvit.models.kinds import channels_of, find_inside, is_torchvision, made_by
+from robustvit.models.kinds import channels_of, find_inside, is_known, is_torchvision, made_by
 from robustvit.models.outputs import OutputKind, output_kind
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.unwrap import copy_shallow, unwrap
@@ -51,7 +51,7 @@ def read_module(
     if any(weight.dtype == torch.float64 for weight in network.parameters()):
         network = copy.deepcopy(network).float()
     network = _find_model_of_lightning(network)
-    if list(find_inside(network)) == [network]:
+    if is_known(network):
         check_channels(network)
     own = given.apply(own) or Preprocessing.of(network)
     own, seen = _run_either(network, own)

@@ -48,9 +48,14 @@ def is_open_clip(network: nn.Module) -> bool:
     return bool(getattr(network, "preprocess_cfg", None)) and hasattr(network, "forward")
 
 
+def is_known(network: nn.Module) -> bool:
+    """Whether a network itself is of a known library, not a module around such a network."""
+    return any(is_one(network) for is_one in (is_transformers, is_torchvision, is_timm, is_open_clip))
+
+
 def find_inside(network: nn.Module) -> Iterator[nn.Module]:
     """Yield the outermost networks of known libraries inside a network, or the network itself."""
-    if any(is_known(network) for is_known in (is_transformers, is_torchvision, is_timm, is_open_clip)):
+    if is_known(network):
         yield network
         return
     for child in network.children():

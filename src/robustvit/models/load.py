@@ -21,7 +21,7 @@ from robustvit.models.given_modules import check_channels, read_module
 from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.head_kinds import ONE_CLASS, expect_head, settle_head
 from robustvit.models.heads import count_head_classes
-from robustvit.models.kinds import channels_of, find_inside
+from robustvit.models.kinds import channels_of, is_known
 from robustvit.models.libraries import LIBRARIES, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
 from robustvit.models.options import GivenModel, ModelOptions
@@ -155,7 +155,7 @@ def _load_module(
     if own is not None and saved is None:
         own = own.normalized(normalization)
     state = wanted.state
-    if state is not None and [*find_inside(network)] != [network] and holds_all(state, network.state_dict()):
+    if state is not None and not is_known(network) and holds_all(state, network.state_dict()):
         load_weights(network, state, str(wanted.checkpoint))  # under the names of the module around a library's network
         state = None
     found = read_module(network, given, own, exact=saved is not None)
@@ -183,7 +183,7 @@ def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPrepro
         raise UserError(
             "expected no --mean, --std, --input-size and --interpolation for a Classifier: give it its Preprocessing"
         )
-    if classifier.classes is None and list(find_inside(classifier.network)) != [classifier.network]:
+    if classifier.classes is None and not is_known(classifier.network):
         found = read_module(classifier.network, given, classifier.preprocessing, exact=True)
         classifier.kind, classifier.readout, classifier.classes = found.kind, found.readout, found.classes
     return classifier
