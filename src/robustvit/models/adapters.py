@@ -107,16 +107,8 @@ class KeptAdapter:
             )
         return self
 
-    def merged(self) -> nn.Module:
-        """Return a copy of the network with the adapter merged into its weights."""
-        return merge(copy.deepcopy(self.model))
-
-    def save(self, folder: Path) -> None:
-        """Write the adapter as peft does, for ``PeftModel.from_pretrained``."""
-        self.model.save_pretrained(folder)
-
     def restore(self, folder: Path) -> None:
-        """Restore the weights that ``save`` wrote."""
+        """Restore the weights that peft wrote to a folder."""
         _set_state(self.model, AdapterFiles(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from robustvit.common.errors import UserError
 from robustvit.common.files import explain_full_disk, read_json, sync_folder, write_json
 from robustvit.common.progress import warn
-from robustvit.models.adapters import ADAPTER
+from robustvit.models.adapters import ADAPTER, merge
 from robustvit.models.classifier import Classifier
 from robustvit.models.forward_pass import evaluating
 from robustvit.models.head_kinds import tell_head
@@ -70,9 +71,9 @@ def _save_whole(classifier: Classifier, folder: Path) -> None:
         library_of(classifier.network).save(classifier, folder)
         return
     whole = copy_shallow(classifier)
-    whole.network = classifier.adapter.merged()
+    whole.network = merge(copy.deepcopy(classifier.adapter.model))
     library_of(whole.network).save(whole, folder)
-    classifier.adapter.save(folder / ADAPTER)
+    classifier.adapter.model.save_pretrained(folder / ADAPTER)  # for PeftModel.from_pretrained
 
 
 def settle_saving(classifier: Classifier, source: object) -> None:

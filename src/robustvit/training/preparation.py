@@ -38,7 +38,6 @@ from robustvit.training.choice import check_choice, check_metric_choice
 from robustvit.training.group_training import check_groups
 from robustvit.training.head_data import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
-from robustvit.training.schedule import Schedule
 from robustvit.training.settings import describe_unused_settings
 from robustvit.training.settled import SettledRun, settle_run
 from robustvit.training.tracking import first_line
@@ -63,11 +62,6 @@ class PreparedRun:
     gathered: RunPhotos
     guide: GuidanceMethod
     method: str
-
-    @property
-    def plan(self) -> Schedule:
-        """The schedule, with the metric that decides for the model."""
-        return self.settled.plan_for(self.classifier)
 
     def begin(self) -> None:
         """Write settings, versions and selection, once the folder is locked, then open the trackers."""

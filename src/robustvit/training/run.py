@@ -45,7 +45,12 @@ class GuidedRun:
     def __init__(self, ready: PreparedRun, judging: VerdictOptions, mask_format: MaskFormat) -> None:
         gathered, classifier, accelerator = ready.gathered, ready.classifier, ready.accelerator
         self.folder, self.classifier, self.gathered = ready.settled.folder, classifier, gathered
-        self.schedule, self.accelerator, self.judging, self.method = ready.plan, accelerator, judging, ready.method
+        self.schedule, self.accelerator, self.judging, self.method = (
+            ready.settled.plan_for(classifier),
+            accelerator,
+            judging,
+            ready.method,
+        )
         self.training = see_photos(gathered.train, classifier, augment=True, mask_format=mask_format)
         self.validation, self.held_out = gathered.read["validation"], gathered.read["verdict"]
         self.shared = self.folder.originals if accelerator.num_processes == 1 else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator, skip_first_batches
+from accelerate import skip_first_batches
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, WeightedRandomSampler
@@ -91,16 +91,12 @@ class TrainingSteps:
         schedule: Schedule,
     ) -> None:
         self.model, self.training, self.loader, self.optimizer = model, training, loader, optimizer
-        self.guidance, self.state, self.stop, self.schedule = guidance, state, stop, schedule
+        self.guidance, self.stop, self.schedule = guidance, stop, schedule
+        self.state, self.accelerator = state, state.accelerator
         self.parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
         self.groups = torch.tensor(number_groups(training.photos) if state.weighting is not None else [])
         self.bad = BadSteps(state.accelerator, state.folder.path, training.photos)
         self.bad.load_state_dict(state.bad_steps or self.bad.state_dict())
-
-    @property
-    def accelerator(self) -> Accelerator:
-        """Device, precision and processes."""
-        return self.state.accelerator
 
     def run_epoch(self) -> dict[str, Any]:
         """Run the remaining steps of the current epoch and return the means over its photos."""
