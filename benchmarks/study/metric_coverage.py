@@ -41,7 +41,7 @@ def draw_pair(draw: np.random.Generator, counts: tuple[int, ...], skills: tuple[
 
 def cover(metric: Metric, pairs: list[list[Predictions]], truth: list[Predictions]) -> dict[str, Any]:
     """Return how often the intervals of one model and of the change hold the truth, and how wide the latter is."""
-    old, new = (metric.value(one) for one in truth)
+    old, new = (metric.derive(one).value for one in truth)
     single, change, width = 0, 0, 0.0
     for pair in pairs:
         before, after = (metric.derive(one) for one in pair)

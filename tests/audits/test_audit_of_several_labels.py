@@ -132,7 +132,7 @@ def test_chance_is_what_the_same_answers_get_at_random(audited):
     one = predictions_of(join_variants(photos))
     orders = [rng.permutation(len(one.labels)) for _ in range(400)]
     for metric, tolerance in (("macro-f1", 0.02), ("auroc", 0.01), ("average-precision", 0.01)):
-        drawn = np.mean([METRICS[metric].value(replace(one, scores=one.scores[at])) for at in orders])
+        drawn = np.mean([METRICS[metric].derive(replace(one, scores=one.scores[at])).value for at in orders])
         chance = metric_beyond(photos, metric, metric_means(photos, metric), beyond_chances(photos))["ordinary"].chance
         assert chance == pytest.approx(drawn, abs=tolerance)
 
@@ -141,5 +141,5 @@ def test_chance_is_what_the_same_answers_get_at_random(audited):
 def test_chance_of_one_class_a_photo_is_that_of_shuffled_answers(metric):
     rng = np.random.default_rng(0)
     labels, answers = rng.choice(3, 300, p=[0.6, 0.3, 0.1]), rng.integers(-1, 3, 300)
-    drawn = np.mean([METRICS[metric].value(Predictions(labels, rng.permutation(answers))) for _ in range(400)])
+    drawn = np.mean([METRICS[metric].derive(Predictions(labels, rng.permutation(answers))).value for _ in range(400)])
     assert CHANCES[metric](Predictions(labels, answers)) == pytest.approx(drawn, abs=0.01)

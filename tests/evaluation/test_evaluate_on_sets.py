@@ -144,6 +144,15 @@ def test_waterbirds_take_a_head_of_two(tmp_path, thousand):
         evaluate(model=str(two), **options | {"on": "imagenet-val"})
 
 
+def test_a_set_that_everybody_makes_is_complete_as_it_is(tmp_path):
+    made = miniatures.write_metashift(tmp_path)
+    two = save_varied(tmp_path / "two", 2)
+    found = evaluate(model=str(two), on="metashift", root=str(tmp_path), records=str(tmp_path / "r"), device="cpu")
+    (record,) = found.records
+    assert (record.samples, record.expected, record.complete) == (len(made["right"]), len(made["right"]), True)
+    assert "INCOMPLETE" not in str(found)
+
+
 def test_bg_gap_and_si_score_groups(tmp_path, thousand):
     miniatures.write_imagenet_9(tmp_path, ["mixed_same", "mixed_rand"])
     miniatures.write_si_score(tmp_path, "rotation")

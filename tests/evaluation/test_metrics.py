@@ -44,7 +44,7 @@ def test_a_metric_equals_the_plain_one_with_weights_and_ties(name, tied):
     for weights in (np.ones(17), np.random.default_rng(0).uniform(0.2, 1, 17)):
         told = Predictions(found.labels, answers, found.scores, weights=weights)
         slow = SLOW_METRICS[name](found.labels.tolist(), answers.tolist(), found.scores.tolist(), weights.tolist())
-        assert METRICS[name].value(told) == pytest.approx(slow, abs=1e-12)
+        assert METRICS[name].derive(told).value == pytest.approx(slow, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,11 +77,11 @@ def test_the_metrics_equal_those_of_torchmetrics_and_scikit_learn():
         "average-precision": torch_metrics.multiclass_average_precision(scores, labels, 3, average="macro"),
     }
     for name, theirs in others.items():
-        assert METRICS[name].value(found) == pytest.approx(float(theirs), abs=1e-6)
-    assert METRICS["auroc"].value(found) == pytest.approx(
+        assert METRICS[name].derive(found).value == pytest.approx(float(theirs), abs=1e-6)
+    assert METRICS["auroc"].derive(found).value == pytest.approx(
         sklearn_metrics.roc_auc_score(found.labels, found.scores, multi_class="ovr")
     )
-    assert METRICS["balanced-accuracy"].value(found) == pytest.approx(
+    assert METRICS["balanced-accuracy"].derive(found).value == pytest.approx(
         sklearn_metrics.balanced_accuracy_score(found.labels, found.answers)
     )
 
@@ -145,7 +145,7 @@ def test_no_interval_has_width_zero_where_nothing_changed_or_all_is_right(name):
 
 def test_a_metric_of_scores_refuses_predictions_without_them():
     with pytest.raises(UserError, match="--metric"):
-        METRICS["auroc"].value(Predictions(np.array([0, 1]), np.array([0, 1])))
+        METRICS["auroc"].derive(Predictions(np.array([0, 1]), np.array([0, 1])))
 
 
 def test_several_classes_in_a_photo_are_ranked_class_by_class():
@@ -153,7 +153,7 @@ def test_several_classes_in_a_photo_are_ranked_class_by_class():
     scores, targets = rng.random((40, 3)), rng.random((40, 3)) < 0.4
     found = Predictions(targets.argmax(1), scores.argmax(1), scores, targets=targets)
     theirs = sklearn_metrics.average_precision_score(targets, scores, average="macro")
-    assert METRICS["average-precision"].value(found) == pytest.approx(theirs)
+    assert METRICS["average-precision"].derive(found).value == pytest.approx(theirs)
 
 
 COVERED = [([10, 30], 1.0, 1.5), ([5, 100], 1.0, 2.0), ([15, 15, 15], 2.0, 2.0), ([4, 8, 30], 0.5, 1.5)]
@@ -166,7 +166,7 @@ def test_intervals_hold_the_true_number_and_the_true_change_about_as_often_as_th
     metric = METRICS[name]
     times = 3000 // sum(counts)
     truth = [
-        np.mean([metric.value(drawn([times * n for n in counts], skill, seed)) for seed in range(6)])
+        np.mean([metric.derive(drawn([times * n for n in counts], skill, seed)).value for seed in range(6)])
         for skill in (before, after)
     ]
     repeats, single, change = 300, 0, 0

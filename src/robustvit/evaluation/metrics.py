@@ -80,10 +80,6 @@ class Metric:
         """The name as a column of numbers."""
         return self.name.replace("-", "_")
 
-    def value(self, found: Predictions) -> float:
-        """Return the number."""
-        return self.slopes(found)[0]
-
     def derive(self, found: Predictions) -> Derived:
         """Return the number with what its 95 % CI needs.
 

@@ -49,24 +49,18 @@ class ClassChange:
         return (-self.difference.mean, -self.difference.count, self.name)
 
 
-@dataclass(frozen=True)
-class Tally:
-    """Numbers of classes that rose, fell and stayed, and of significant changes."""
-
-    classes: int
-    rose: int
-    fell: int
-    unchanged: int
-    rose_significant: int
-    fell_significant: int
-
-    @classmethod
-    def of(cls, rows: Sequence[ClassChange]) -> Tally:
-        """Count classes."""
-        rose = [row for row in rows if row.helped > row.harmed]
-        fell = [row for row in rows if row.helped < row.harmed]
-        significant = (sum(row.significant for row in part) for part in (rose, fell))
-        return cls(len(rows), len(rose), len(fell), len(rows) - len(rose) - len(fell), *significant)
+def count_changes(rows: Sequence[ClassChange]) -> dict[str, int]:
+    """Count the classes that rose, fell and stayed, and the significant changes."""
+    rose = [row for row in rows if row.helped > row.harmed]
+    fell = [row for row in rows if row.helped < row.harmed]
+    return {
+        "classes": len(rows),
+        "rose": len(rose),
+        "fell": len(fell),
+        "unchanged": len(rows) - len(rose) - len(fell),
+        "rose_significant": sum(row.significant for row in rose),
+        "fell_significant": sum(row.significant for row in fell),
+    }
 
 
 @dataclass(frozen=True)

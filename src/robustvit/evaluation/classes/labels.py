@@ -49,7 +49,7 @@ def compare_labels(
     pairs = [_as_outcomes(side, classifier) for side in (before, after)]
     names = classifier.class_names
     answers = [SetAnswers(one, OwnHead(names), [], len(one), False) for one in pairs]
-    changes = compare_classes(pairs[0], pairs[1], candidate.seen or None, photo_of=_photo_of)
+    changes = compare_classes(pairs[0], pairs[1], candidate.seen or None, photo_of=lambda name: name.partition(" ")[0])
     benchmark, notes = describe_as_set(str(own.images), names, [], len(pairs[0])), [EACH_CLASS, *chosen.notes]
     precisions = compare_precisions(before, after, classifier)
     return Compared(candidate, original, benchmark, setup, answers[1], answers[0], changes, {}, notes, precisions)
@@ -69,7 +69,10 @@ def compare_precisions(
 
 
 def _as_outcomes(results: Sequence[PhotoMeasure], classifier: Classifier) -> Outcomes:
-    """Return a row for each photo and class that it shows; its answer is the class, or -1 if it is not found."""
+    """Return a row for each photo and class that it shows; its answer is the class, or -1 if it is not found.
+
+    The name of a row begins with its photo.
+    """
     rows = [(at, one, label) for at, one in enumerate(results) for label in one.labels or ()]
     count = len(rows)
     return Outcomes(
@@ -82,8 +85,3 @@ def _as_outcomes(results: Sequence[PhotoMeasure], classifier: Classifier) -> Out
         in_top5=np.zeros(count, dtype=bool),
         confidence=np.array([one.scores[label] for _, one, label in rows], dtype=np.float32),
     )
-
-
-def _photo_of(name: str) -> str:
-    """Return the photo of a row of ``_as_outcomes``, by the row's name."""
-    return name.partition(" ")[0]

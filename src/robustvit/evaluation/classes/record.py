@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from robustvit.common.provenance import provenance
-from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, Tally
+from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, count_changes
 from robustvit.evaluation.classes.compared import OWN_PHOTOS, Compared
 from robustvit.evaluation.classes.pictures import TurnedPanel
 
@@ -69,13 +69,14 @@ def summarize_changes(changes: Changes, measure: str = "top-1 accuracy", counted
             f"Nothing changed: on all {changes.before.count:,} {counted}s the model is right where the baseline is, "
             "and wrong where it is wrong."
         )
-    tally = Tally.of(changes.classes)
-    rises, falls = tally.rose_significant, tally.fell_significant
-    shown = f"{rises:,} of the rises and {falls:,} of the falls are significant"
+    counts = count_changes(changes.classes)
+    rises, falls = counts["rose_significant"], counts["fell_significant"]
+    significant = f"{rises:,} of the rises and {falls:,} of the falls are significant"
+    rose, fell, unchanged = (f"{counts[name]:,}" for name in ("rose", "fell", "unchanged"))
     return (
-        f"{measure[0].upper()}{measure[1:]} changed by {changes.difference.points()}. Of {tally.classes:,} classes "
-        f"{tally.rose:,} rose, {tally.fell:,} fell and {tally.unchanged:,} stayed; adjusted for the number of classes, "
-        f"{shown if rises + falls else 'none of these changes is significant'}."
+        f"{measure[0].upper()}{measure[1:]} changed by {changes.difference.points()}. Of {counts['classes']:,} classes "
+        f"{rose} rose, {fell} fell and {unchanged} stayed; adjusted for the number of classes, "
+        f"{significant if rises + falls else 'none of these changes is significant'}."
     )
 
 
@@ -84,7 +85,7 @@ def _tallies(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
     parts = {"all": list(rows)}
     if all(row.seen is not None for row in rows):
         parts |= {"seen": [row for row in rows if row.seen], "other": [row for row in rows if not row.seen]}
-    return {name: asdict(Tally.of(part)) for name, part in parts.items()}
+    return {name: count_changes(part) for name, part in parts.items()}
 
 
 def _make_row(row: ClassChange, compared: Compared) -> dict[str, Any]:

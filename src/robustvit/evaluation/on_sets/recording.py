@@ -150,8 +150,9 @@ def _answer_set(benchmark: Benchmark, model: SetModel, setup: SetSettings, listi
     if accelerator.is_main_process and fresh:
         write_outcomes(outcomes, path, identity)
         parts.remove()
-    problems = [*([] if listing is None else listing.problems), *lines]
-    return SetAnswers(outcomes, answers, problems, benchmark.images, not fresh)
+    if listing is None:
+        return SetAnswers(outcomes, answers, lines, benchmark.images, not fresh)
+    return SetAnswers(outcomes, answers, [*listing.problems, *lines], listing.expected, not fresh)
 
 
 def _read_whole(path: Path, identity: str) -> list[Outcomes]:

@@ -95,7 +95,8 @@ def _measured_rows(
         beside = zip(columns, values or [None] * len(columns), strict=True)
         cells = [notes.cell(_number(one, column, part), value, mark) for column, value in beside]
         if any(cell.value is not None for cell in cells):
-            method = f"{_with_part(_method(one[0]), part)}: {_who(one[0])}"
+            model = f"{one[0].model.get('source', '')} ({str(one[0].model['weights'])[:8]})"
+            method = f"{_with_part(_method(one[0]), part)}: {model}"
             title = _title(one[0].model.get("card"))
             rows.append(Row(title, method, f"measured, {one[0].protocol}", cells, True, part))
     return rows
@@ -175,10 +176,6 @@ def _number(records: Sequence[Record], column: Column, part: str) -> tuple[Recor
 def _headlines(record: Record) -> list[Column]:
     names = ["headline"] if "headline" in record.numbers else list(record.numbers)
     return [Column(record.set, name) for name in names]
-
-
-def _who(record: Record) -> str:
-    return f"{record.model.get('source', '')} ({str(record.model['weights'])[:8]})"
 
 
 def _method(record: Record) -> str:
