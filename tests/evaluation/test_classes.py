@@ -381,7 +381,7 @@ def test_models_of_other_classes_are_refused(capsys, own, world, tmp_path, monke
         "--out", "c.html",
     )  # fmt: skip
     assert code == 2
-    assert "expects a model of ImageNet's 1000 classes, got one of 3" in error
+    assert "expects a model with ImageNet's 1000 classes, got one with 3" in error
     assert not list(tmp_path.glob("c.*"))
 
 

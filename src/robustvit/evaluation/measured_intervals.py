@@ -54,16 +54,14 @@ def predictions_of(
     if not rows:
         return None
     photos, shown, answers, donors, weights = zip(*rows, strict=True)
-    found = (_predictions_of_labels if several else _predictions_of_classes)(shown, answers, only)
+    found = _predictions_of_labels(shown, answers, only) if several else _predictions_of_classes(shown, answers)
     if found is None:
         return None
     lent = None if kind == ORDINARY else np.array(donors)
     return replace(found, weights=np.array(weights), photos=np.array(photos), donors=lent)
 
 
-def _predictions_of_classes(
-    shown: Sequence[PhotoMeasure], answers: Sequence[Said], only: Sequence[int] | None
-) -> Predictions:
+def _predictions_of_classes(shown: Sequence[PhotoMeasure], answers: Sequence[Said]) -> Predictions:
     """Return answers, each to the photo at the same position, of a model of one class a photo."""
     classes, places = np.unique([photo.label for photo in shown], return_inverse=True)
     known = {int(label): place for place, label in enumerate(classes)}

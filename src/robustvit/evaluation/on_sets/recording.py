@@ -145,7 +145,7 @@ def _answer_set(benchmark: Benchmark, model: SetModel, setup: SetSettings, listi
         raise UserError(f"no image of {benchmark.title} could be read: {lines[0] if lines else 'the set is empty'}")
     outcomes = join_outcomes(known)
     if listing is not None and (lacking := len(listing.samples) - len(outcomes) - len(lines)) > 0:
-        lines.append(f"no answer on {pluralize(lacking, 'image')}: another call may be running; call again")
+        lines.append(f"no answer on {pluralize(lacking, 'image')}: another command may be running; run this one again")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and fresh:
         write_outcomes(outcomes, path, identity)

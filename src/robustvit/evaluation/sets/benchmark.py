@@ -167,10 +167,10 @@ def check_head(benchmark: Benchmark, num_classes: int) -> None:
         return
     if benchmark.num_classes is None:
         raise UserError(
-            f"{benchmark.title} expects a model of its own {expected} classes, got one of {num_classes}: "
-            "finetune the model to its training photos first"
+            f"{benchmark.title} expects a model with its own {expected} classes, got one with {num_classes}: finetune "
+            "the model on the set's training photos first"
         )
     raise UserError(
-        f"{benchmark.title} expects a model of ImageNet's {expected} classes, got one of {num_classes}: take "
+        f"{benchmark.title} expects a model with ImageNet's {expected} classes, got one with {num_classes}: take "
         "weights with an ImageNet-1k head (timm names that end in in1k), or measure on your own photos with --images"
     )

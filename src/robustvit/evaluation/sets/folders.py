@@ -34,7 +34,7 @@ def list_class_images(
     problems = []
     if unknown := [entry.name for entry in inner if entry not in known]:
         problems.append(
-            f"no class of the set, left out: {name_some(unknown)}; folders are named by {what}"
+            f"not classes of the set, left out: {name_some(unknown)}; folders are named by {what}"
             f"{_suggest(unknown[0], classes)}"
         )
     if outside := [entry.name for entry in flat]:
