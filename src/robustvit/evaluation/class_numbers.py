@@ -170,13 +170,13 @@ def _derive(
     """Return those of some metrics that exist, and their changes against the baseline; see ``predictions_of``."""
     metrics, changes = {}, {}
     for name in names:
-        found = derive_metric(results, METRICS[name], only=only)
-        if found is None:
+        derived = derive_metric(results, METRICS[name], only=only)
+        if derived is None:
             continue
-        metrics[name] = derived_interval(found)
+        metrics[name] = derived_interval(derived)
         was = None if before is None else derive_metric(before, METRICS[name], only=only)
         if was is not None:
-            changes[name] = derived_difference(was, found)
+            changes[name] = derived_difference(was, derived)
     return metrics, changes
 
 

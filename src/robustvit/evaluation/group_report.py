@@ -83,10 +83,10 @@ class GroupReport(Tabular):
     def frame_rows(self) -> Iterator[FrameRow]:
         """A row for each group, with its measures, and the baseline's and the changes where there is one."""
         for row in self.rows:
-            found: dict[str, object] = {"group": row.group, "photos": row.photos, "training photos": row.training}
+            cells: dict[str, object] = {"group": row.group, "photos": row.photos, "training photos": row.training}
             for words, measures in (("", row.measures), ("baseline ", row.before), ("change ", row.changes)):
-                found |= {words + name: value for name, value in measures.items()}
-            yield found
+                cells |= {words + name: value for name, value in measures.items()}
+            yield cells
 
     def __str__(self) -> str:
         width = max(len(row.group) for row in self.rows[:MOST_SHOWN])
@@ -100,12 +100,12 @@ class GroupReport(Tabular):
             lines += self._summary_lines(self.after)
         return "\n".join([*lines, *self.notes])
 
-    def _summary_lines(self, found: GroupSummary) -> list[str]:
+    def _summary_lines(self, summary: GroupSummary) -> list[str]:
         named = {
-            f"worst group ({found.worst_group})": ("worst", found.worst),
-            "gap between best and worst": ("gap", found.gap),
-            "mean over groups": ("mean", found.mean),
-            "weighted by the training photos": ("weighted", found.weighted),
+            f"worst group ({summary.worst_group})": ("worst", summary.worst),
+            "gap between best and worst": ("gap", summary.gap),
+            "mean over groups": ("mean", summary.mean),
+            "weighted by the training photos": ("weighted", summary.weighted),
         }
         return [
             f"  {title:<40}{value.percent()}{_describe_change(self.changes.get(name))}"

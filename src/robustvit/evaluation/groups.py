@@ -61,8 +61,8 @@ def _make_row(
     )
 
 
-def _known(found: Mapping[str, Interval | None]) -> dict[str, Interval]:
-    return {name: value for name, value in found.items() if value is not None}
+def _known(intervals: Mapping[str, Interval | None]) -> dict[str, Interval]:
+    return {name: value for name, value in intervals.items() if value is not None}
 
 
 def _summarise(names: Sequence[str], rights: Sequence[Sequence[float]], weights: Sequence[int]) -> GroupSummary:

@@ -150,11 +150,11 @@ def answers_to(
     asking: Asking | None = None,
 ) -> dict[str, list[int]]:
     """Return the predicted class of each photo with each insertion."""
-    found: dict[str, list[int]] = {name: [] for name in changes}
+    answers: dict[str, list[int]] = {name: [] for name in changes}
     device, asking = next(model.parameters()).device, asking or Asking()
     with evaluating(model):
         for batch in track(DataLoader(photos, batch_size=batch_size), "other shortcuts"):
             images = batch["image"].to(device)
-            for name in found:
-                found[name] += asking.logits(model, changes[name](images)).argmax(dim=1).tolist()
-    return found
+            for name in answers:
+                answers[name] += asking.logits(model, changes[name](images)).argmax(dim=1).tolist()
+    return answers

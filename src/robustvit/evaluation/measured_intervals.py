@@ -54,11 +54,11 @@ def predictions_of(
     if not rows:
         return None
     photos, shown, answers, donors, weights = zip(*rows, strict=True)
-    found = _predictions_of_labels(shown, answers, only) if several else _predictions_of_classes(shown, answers)
-    if found is None:
+    predictions = _predictions_of_labels(shown, answers, only) if several else _predictions_of_classes(shown, answers)
+    if predictions is None:
         return None
     lent = None if kind == ORDINARY else np.array(donors)
-    return replace(found, weights=np.array(weights), photos=np.array(photos), donors=lent)
+    return replace(predictions, weights=np.array(weights), photos=np.array(photos), donors=lent)
 
 
 def _predictions_of_classes(shown: Sequence[PhotoMeasure], answers: Sequence[Said]) -> Predictions:
@@ -92,10 +92,10 @@ def derive_metric(
     results: Sequence[PhotoMeasure], metric: Metric, kind: str = ORDINARY, only: Sequence[int] | None = None
 ) -> Derived | None:
     """Return a metric of the answers of one kind; None if it does not exist; arguments as in ``predictions_of``."""
-    found = predictions_of(results, kind, only)
-    if found is None or (metric.needs_scores and found.scores is None):
+    predictions = predictions_of(results, kind, only)
+    if predictions is None or (metric.needs_scores and predictions.scores is None):
         return None
-    derived = metric.derive(found)
+    derived = metric.derive(predictions)
     return None if math.isnan(derived.value) else derived
 
 

@@ -80,54 +80,54 @@ class Metric:
         """The name as a column of numbers."""
         return self.name.replace("-", "_")
 
-    def derive(self, found: Predictions) -> Derived:
+    def derive(self, predictions: Predictions) -> Derived:
         """Return the number with what its 95 % CI needs.
 
         Parts of a class with n photos are multiplied by the root of n / (n - 1), as a sample's variance is.
         """
-        value, slopes = self.slopes(found)
-        weight, truth = found.weight, found.targets
+        value, slopes = self.slopes(predictions)
+        weight, truth = predictions.weight, predictions.targets
         if truth is None:
-            counts = np.bincount(found.labels, weight)
-            own = counts[found.labels]
+            counts = np.bincount(predictions.labels, weight)
+            own = counts[predictions.labels]
             slopes = slopes * np.sqrt(own / np.maximum(own - 1, 1))
         else:
             counts = weight @ truth
-        photos = np.arange(len(weight)) if found.photos is None else found.photos
-        return Derived(value, weight * slopes, weight, photos, found.donors, effective_photos(counts[counts > 0]))
+        photos = np.arange(len(weight)) if predictions.photos is None else predictions.photos
+        return Derived(value, weight * slopes, weight, photos, predictions.donors, effective_photos(counts[counts > 0]))
 
 
-def accuracy(found: Predictions) -> tuple[float, np.ndarray]:
+def accuracy(predictions: Predictions) -> tuple[float, np.ndarray]:
     """Return the share of right answers, and its slopes."""
-    right, total = found.labels == found.answers, found.weight.sum()
-    value = float((found.weight * right).sum() / total)
+    right, total = predictions.labels == predictions.answers, predictions.weight.sum()
+    value = float((predictions.weight * right).sum() / total)
     return value, (right - value) / total
 
 
-def balanced_accuracy(found: Predictions) -> tuple[float, np.ndarray]:
+def balanced_accuracy(predictions: Predictions) -> tuple[float, np.ndarray]:
     """Return the mean recall over classes, and its slopes."""
-    counts = np.bincount(found.labels, found.weight)
-    right = found.labels == found.answers
-    recalls = np.bincount(found.labels, found.weight * right)[counts > 0] / counts[counts > 0]
+    counts = np.bincount(predictions.labels, predictions.weight)
+    right = predictions.labels == predictions.answers
+    recalls = np.bincount(predictions.labels, predictions.weight * right)[counts > 0] / counts[counts > 0]
     spread = np.zeros_like(counts)
     spread[counts > 0] = recalls
-    return float(recalls.mean()), (right - spread[found.labels]) / (len(recalls) * counts[found.labels])
+    return float(recalls.mean()), (right - spread[predictions.labels]) / (len(recalls) * counts[predictions.labels])
 
 
-def macro_f1(found: Predictions) -> tuple[float, np.ndarray]:
+def macro_f1(predictions: Predictions) -> tuple[float, np.ndarray]:
     """Return the mean F1 over classes, 2 right / (photos of the class + answers of the class), and its slopes."""
-    if found.targets is not None and found.scores is not None:
-        return _f1_of_labels(found.scores > 0.5, found.targets, found.weight)
-    size = int(max(found.labels.max(), found.answers.max())) + 1
-    right, answered = found.labels == found.answers, found.answers >= 0
-    owned = np.bincount(found.labels, found.weight, size)
-    said = np.bincount(found.answers[answered], found.weight[answered], size)
+    if predictions.targets is not None and predictions.scores is not None:
+        return _f1_of_labels(predictions.scores > 0.5, predictions.targets, predictions.weight)
+    size = int(max(predictions.labels.max(), predictions.answers.max())) + 1
+    right, answered = predictions.labels == predictions.answers, predictions.answers >= 0
+    owned = np.bincount(predictions.labels, predictions.weight, size)
+    said = np.bincount(predictions.answers[answered], predictions.weight[answered], size)
     held = owned > 0  # classes that the photos have
     below = np.where(held, owned + said, 1.0)
-    scores = 2 * np.bincount(found.labels, found.weight * right, size) / below
+    scores = 2 * np.bincount(predictions.labels, predictions.weight * right, size) / below
     each = np.where(held, 1 / (held.sum() * below), 0.0)
-    slopes = each[found.labels] * (2 * right - scores[found.labels])
-    other = np.where(answered, found.answers, 0)
+    slopes = each[predictions.labels] * (2 * right - scores[predictions.labels])
+    other = np.where(answered, predictions.answers, 0)
     slopes -= np.where(answered, each[other] * scores[other], 0.0)
     return float(scores[held].mean()), slopes
 
@@ -141,14 +141,14 @@ def _f1_of_labels(said: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tu
     return float(scores[held].mean()), (2 * (said & truth) - scores * (said.astype(float) + truth)) @ each
 
 
-def auroc(found: Predictions) -> tuple[float, np.ndarray]:
+def auroc(predictions: Predictions) -> tuple[float, np.ndarray]:
     """Return the mean area under the ROC curve of each class against the others, ties half, and its slopes."""
-    return _mean_over_classes(found, class_auroc)
+    return _mean_over_classes(predictions, class_auroc)
 
 
-def average_precision(found: Predictions) -> tuple[float, np.ndarray]:
+def average_precision(predictions: Predictions) -> tuple[float, np.ndarray]:
     """Return the mean average precision over classes (no interpolation), and its slopes."""
-    return _mean_over_classes(found, class_average_precision)
+    return _mean_over_classes(predictions, class_average_precision)
 
 
 def class_auroc(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
@@ -195,15 +195,16 @@ def _masses(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[
 
 
 def _mean_over_classes(
-    found: Predictions, of_class: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray]]
+    predictions: Predictions, of_class: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 ) -> tuple[float, np.ndarray]:
     """Return the mean over the classes for which the number exists, and its slopes."""
-    if found.scores is None:
+    if predictions.scores is None:
         raise UserError(f"expected the scores of at most {MOST_SCORED} classes, got none: choose another --metric")
-    rows = [of_class(column, truth, found.weight) for column, truth in zip(found.scores.T, found.truth.T, strict=True)]
+    columns = zip(predictions.scores.T, predictions.truth.T, strict=True)
+    rows = [of_class(column, truth, predictions.weight) for column, truth in columns]
     held = [(value, slopes) for value, slopes in rows if not np.isnan(value)]
     if not held:
-        return float("nan"), np.zeros(len(found.labels))
+        return float("nan"), np.zeros(len(predictions.labels))
     return float(np.mean([value for value, _ in held])), np.mean([slopes for _, slopes in held], axis=0)
 
 

@@ -128,7 +128,7 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
     chosen.notes.extend(doubt_answers([photo.class_name for photo in chosen.read.photos], after, classifier))
     before = None if other is None else measuring.measure(other)
     bar = _set_bar(request, after, metric, compared=before is not None)
-    found = Evaluation(
+    evaluation = Evaluation(
         str(models.model),
         str(request.photos.images),
         _summarize(after),
@@ -140,8 +140,8 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
         class_numbers(after, classifier.name_of, before),
     )
     if out is not None and measuring.accelerator.is_main_process:  # all processes checked that it was new
-        write_evaluation(found, Path(out), request.record(metric))
-    return found
+        write_evaluation(evaluation, Path(out), request.record(metric))
+    return evaluation
 
 
 def _settle_metric(asked: MetricName, classifier: Classifier, chosen: PhotosToMeasure) -> MetricName:

@@ -103,13 +103,13 @@ def swapped_answers(
     results: Sequence[PhotoMeasure], kind: str, only: Iterable[int] | None = None
 ) -> ClusteredAnswers | None:
     """Return the answers on one kind of swapped backgrounds, of all photos or ``only`` some; None if there are none."""
-    found = [
+    rows = [
         (results[index].is_right(one), index, one.donor)
         for index in (range(len(results)) if only is None else only)
         for one in results[index].swapped
         if one.kind == kind
     ]
-    return ClusteredAnswers(*map(list, zip(*found, strict=True))) if found else None
+    return ClusteredAnswers(*map(list, zip(*rows, strict=True))) if rows else None
 
 
 def write_measures(results: Sequence[PhotoMeasure], path: str | Path) -> None:

@@ -48,7 +48,7 @@ class InsertedAnswers:
 def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]) -> list[InsertedAnswers]:
     """Compare the answers with each insertion to those to the photos as they are (``""``), photo by photo."""
     plain, truth = np.array(answers[""]), np.array(labels)
-    found = []
+    judged = []
     for name in (name for name in answers if name and not name.endswith(CONTROL)):
         said = np.array(answers[name])
         change = paired_difference((plain == truth).astype(float), (said == truth).astype(float))
@@ -59,8 +59,8 @@ def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]
         if control and pull is not None:
             both = [np.array(answers[key])[free] == pulled_to for key in (control, name)]
             excess = paired_difference(*(side.astype(float) for side in both))
-        found.append(InsertedAnswers(name, name not in WHOLE, control, change, pulled_to, pull, excess))
-    return found
+        judged.append(InsertedAnswers(name, name not in WHOLE, control, change, pulled_to, pull, excess))
+    return judged
 
 
 def risen_costs(

@@ -50,9 +50,9 @@ class Evaluation(Tabular):
 
     def frame_rows(self) -> Iterator[FrameRow]:
         """A row for each measure, with the baseline's and the change where there is one."""
-        for name, found in self.measures.items():
+        for name, interval in self.measures.items():
             compared = self.verdict.of(name) if self.verdict else None
-            row: dict[str, object] = {"measure": name, "value": found}
+            row: dict[str, object] = {"measure": name, "value": interval}
             if compared is not None:
                 row |= {"baseline": compared.before, "change": compared.difference}
                 row |= {"helped": compared.helped, "harmed": compared.harmed}
@@ -60,8 +60,8 @@ class Evaluation(Tabular):
 
     def __str__(self) -> str:
         lines = [f"{self.model} on {pluralize(len(self.photos), 'photo')} of {self.images}"]
-        for name, found in self.measures.items():
-            lines.append(_describe_measure(name, found, self.verdict.of(name) if self.verdict else None))
+        for name, interval in self.measures.items():
+            lines.append(_describe_measure(name, interval, self.verdict.of(name) if self.verdict else None))
         if self.groups is not None:
             lines.append(str(self.groups))
         lines += self.by_class.lines if self.by_class else []
@@ -74,8 +74,8 @@ class Evaluation(Tabular):
         return "\n".join(lines)
 
 
-def _describe_measure(name: str, found: Interval, compared: Comparison | None) -> str:
-    row = f"  {measure_title(name):<58}{found.percent()}"
+def _describe_measure(name: str, interval: Interval, compared: Comparison | None) -> str:
+    row = f"  {measure_title(name):<58}{interval.percent()}"
     if compared is not None:
         row += f"   baseline {100 * compared.before.mean:.1f}, change {compared.difference.points('')}"
         if compared.mcnemar_p is not None:
@@ -83,9 +83,9 @@ def _describe_measure(name: str, found: Interval, compared: Comparison | None) -
     return row
 
 
-def write_evaluation(found: Evaluation, path: Path, settings: Mapping[str, object]) -> None:
+def write_evaluation(evaluation: Evaluation, path: Path, settings: Mapping[str, object]) -> None:
     """Write an evaluation and its settings as JSON, and a chart of the groups beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(asdict(found) | {"settings": settings, "versions": versions()}, path)
-    if found.groups is not None:
-        save_groups(found.groups, path.with_name(f"{path.stem}-groups"))
+    write_json(asdict(evaluation) | {"settings": settings, "versions": versions()}, path)
+    if evaluation.groups is not None:
+        save_groups(evaluation.groups, path.with_name(f"{path.stem}-groups"))

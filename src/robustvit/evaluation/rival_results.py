@@ -100,17 +100,17 @@ class RivalResults(Tabular):
         return "\n".join([*lines, self.winner or "  None of them is shown to be better."])
 
 
-def rival_record(found: RivalResults) -> dict[str, Any]:
+def rival_record(results: RivalResults) -> dict[str, Any]:
     """Convert rivals to plain values: shares in [0, 1], intervals as mean, low, high and count."""
-    return asdict(found) | {
-        "rivals": [asdict(one) | {"words": one.words} for one in found.rivals],
+    return asdict(results) | {
+        "rivals": [asdict(one) | {"words": one.words} for one in results.rivals],
         "shown": SHOWN,
     }
 
 
-def write_rivals(found: RivalResults, path: Path) -> None:
+def write_rivals(results: RivalResults, path: Path) -> None:
     """Write rivals as JSON, whole or not at all."""
-    write_json(rival_record(found), path)
+    write_json(rival_record(results), path)
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,10 @@ def _judge_first(
     plain: Sequence[PhotoMeasure], first: Sequence[int], said: RivalAnswers, plan: RivalPlan, bar: RivalBar
 ) -> RivalResults:
     """Judge rivals that are not ahead on the first photos, by these alone."""
-    found = judge_rivals([plain[at] for at in first], said, plan, bar.on(first))
-    shown = f"Asked about {len(first)} of {len(plain)} photos{'' if found.left_out else ': none is ahead on these'}."
+    results = judge_rivals([plain[at] for at in first], said, plan, bar.on(first))
+    shown = f"Asked about {len(first)} of {len(plain)} photos{'' if results.left_out else ': none is ahead on these'}."
     whole = f"--at-inference {','.join(plan.kinds)} asks about all."
-    return replace(found, winner="", left_out=" ".join(filter(None, (shown, found.left_out, whole))))
+    return replace(results, winner="", left_out=" ".join(filter(None, (shown, results.left_out, whole))))
 
 
 def _is_ahead(said: RivalAnswers, other: Sequence[PhotoMeasure], bar: RivalBar) -> bool:

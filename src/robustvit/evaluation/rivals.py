@@ -121,26 +121,26 @@ def _list_pictures(
     """Return the pictures of photos as they are, swapped and on other backgrounds, each with a maker of its dataset."""
     swaps = dict.fromkeys((one.kind == UNSEEN, at, one.donor) for at in measured for one in plain[at].swapped)
     swapped, unseen = [one for one in swaps if not one[0]], [one for one in swaps if one[0]]
-    found: list[tuple[Sequence[_Picture], Callable[[Sequence[_Picture]], Dataset]]] = [
+    groups: list[tuple[Sequence[_Picture], Callable[[Sequence[_Picture]], Dataset]]] = [
         ([(False, index, -1) for index in measured], lambda some: Subset(photos, [at for _, at, _ in some])),
         (swapped, lambda some: SwappedPhotos(photos, [one[1:] for one in some])),
     ]
     if unseen:
         others = Backgrounds(str(settings.backgrounds), photos.preprocessing)
-        found.append((unseen, lambda some: PastedPhotos(photos, others, [one[1:] for one in some])))
-    return found
+        groups.append((unseen, lambda some: PastedPhotos(photos, others, [one[1:] for one in some])))
+    return groups
 
 
 def fewer_swaps(plain: Sequence[PhotoMeasure], kinds: Sequence[str], most: int) -> list[PhotoMeasure]:
     """Return measures with the first ``most`` swaps of some kinds only, and without those of maps."""
-    found = []
+    measures = []
     for photo in plain:
         kept = [one for kind in kinds for one in [s for s in photo.swapped if s.kind == kind][:most]]
         values = {"ordinary": photo.values["ordinary"]} if "ordinary" in photo.values else {}
         fewer = replace(photo, swapped=kept, values=values)
         fewer.rate_swaps()
-        found.append(fewer)
-    return found
+        measures.append(fewer)
+    return measures
 
 
 def find_objects(maps: Tensor) -> Tensor:
@@ -172,11 +172,11 @@ def ask_rivals(
         objects = find_objects(image_map(row, (images.shape[-2], images.shape[-1])))
     else:
         logits, objects = asking.logits(model, images), masks
-    found: dict[str, Tensor] = {}
+    probabilities: dict[str, Tensor] = {}
     for kind in plan.kinds:
-        found[kind] = asking.logits(model, VIEWS[kind](images, objects)).softmax(dim=1)
-        found[kind + AVERAGED] = (found[kind] + logits.softmax(dim=1)) / 2
-    return {name: expect_finite(one) for name, one in found.items()}
+        probabilities[kind] = asking.logits(model, VIEWS[kind](images, objects)).softmax(dim=1)
+        probabilities[kind + AVERAGED] = (probabilities[kind] + logits.softmax(dim=1)) / 2
+    return {name: expect_finite(one) for name, one in probabilities.items()}
 
 
 def _answer_batch(

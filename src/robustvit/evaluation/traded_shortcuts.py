@@ -69,12 +69,12 @@ def _answer(
     changes: Mapping[str, Insertion],
 ) -> list[dict[str, list[int]]]:
     """Return the answers of each model to some photos, as they are (``""``) and with each change."""
-    found = []
+    sides = []
     for ask, measured in zip(asks, plain, strict=True):
         said = ask(indices, changes) if indices else dict.fromkeys(changes, ())
         answers = {name: list(one) for name, one in said.items()}
-        found.append({"": [measured[index].predicted for index in indices], **answers})
-    return found
+        sides.append({"": [measured[index].predicted for index in indices], **answers})
+    return sides
 
 
 def describe_trade(risen: Mapping[str, Interval], gain: Interval | None) -> list[str]:

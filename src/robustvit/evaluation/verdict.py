@@ -39,15 +39,15 @@ def compare(
     """
     if [b.image for b in before] != [a.image for a in after]:
         raise UserError("expected both models measured on the same photos in the same order: measure them again")
-    found = []
+    comparisons = []
     of_metric = [] if metric == ACCURACY else [measure_name(metric, kind) for kind in ("ordinary", *_KINDS)]
     for name in (*of_metric, *MEASURES):
         old, new = measure_interval(before, name), measure_interval(after, name)
         difference = measure_difference(before, after, name)
         if old is not None and new is not None and difference is not None:
             helped, harmed = _count_turned(before, after, name)
-            found.append(Comparison(name, old, new, difference, helped, harmed))
-    return tuple(found)
+            comparisons.append(Comparison(name, old, new, difference, helped, harmed))
+    return tuple(comparisons)
 
 
 def _count_turned(
@@ -88,11 +88,11 @@ def decide(
     """
     by_name = {comparison.measure: comparison for comparison in comparisons}
     measure, plain = deciding_measure(by_name, trained_on, metric), measure_name(metric, "ordinary")
-    found = Verdict(
+    verdict = Verdict(
         None, _say_unmeasured(metric), tuple(comparisons), tuple(notes), trained_on=tuple(trained_on), metric=metric
     )
     if measure is None or plain not in by_name:
-        return found
+        return verdict
     gain, ordinary = by_name[measure_name(metric, measure)].difference, by_name[plain].difference
     outcome = outcome_of(gain, ordinary, max_drop)
     more: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def decide(
     accepted = {"better": True, "cost-open": None}.get(outcome, False)
     counted = COUNTED if metric == WORST_GROUP else "photo"
     sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure], DECIDING[metric], counted)
-    return replace(found, accepted=accepted, sentence=sentence, notes=found.notes + more, outcome=outcome)
+    return replace(verdict, accepted=accepted, sentence=sentence, notes=verdict.notes + more, outcome=outcome)
 
 
 def _say_unmeasured(metric: str) -> str:

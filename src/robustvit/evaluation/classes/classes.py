@@ -46,15 +46,15 @@ class ClassAnalysis(Tabular):
         yield from ({one.name: getattr(row, one.name) for one in fields(row)} for row in self.changes.classes)
 
     def __str__(self) -> str:
-        found = self.changes
-        size = f"{pluralize(found.before.count, self.counted)}, {pluralize(len(found.classes), 'class')}"
+        changes = self.changes
+        size = f"{pluralize(changes.before.count, self.counted)}, {pluralize(len(changes.classes), 'class')}"
         lines = [f"{self.title}: {size}", self.sentence]
         shown = {
-            "helped most": found.most_helped(_PRINTED, significant=True),
-            "harmed most": found.most_harmed(_PRINTED, significant=True),
+            "helped most": changes.most_helped(_PRINTED, significant=True),
+            "harmed most": changes.most_harmed(_PRINTED, significant=True),
         }
         if not any(shown.values()):
-            changed = [*found.most_helped(_PRINTED), *found.most_harmed(_PRINTED)]
+            changed = [*changes.most_helped(_PRINTED), *changes.most_harmed(_PRINTED)]
             changed.sort(key=lambda row: -abs(row.difference.mean))
             shown = {"changed most, not significantly": changed[:_PRINTED]}
         for title, rows in shown.items():
@@ -152,14 +152,16 @@ def classes(
         compared = compare_on_photos(photos, models, sets, running, method)
     panels = [] if compared.precisions else choose_turned_panels(compared, shown.classes_shown, shown.samples)
     settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
-    found = class_record(compared, panels, shown.count, settings)
+    content = class_record(compared, panels, shown.count, settings)
     if compared.setup.accelerator.is_main_process:
         pictures = draw_turned(compared, panels, maps.relevance, photos.mask_format)
-        text = render_classes(found, pictures, record.name)
+        text = render_classes(content, pictures, record.name)
         page.parent.mkdir(parents=True, exist_ok=True)
-        write_json(found, record)
+        write_json(content, record)
         write_text(text, page)
-    return ClassAnalysis(page, record, compared.changes, found["data"]["title"], found["sentence"], found["counted"])
+    return ClassAnalysis(
+        page, record, compared.changes, content["data"]["title"], content["sentence"], content["counted"]
+    )
 
 
 def _check_source(on: str | None, sets: SetOptions, photos: MeasuredPhotos) -> None:

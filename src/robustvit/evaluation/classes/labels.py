@@ -59,13 +59,15 @@ def compare_precisions(
     before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], classifier: Classifier
 ) -> dict[str, Comparison]:
     """Return the average precision of each class that photos show, by its name, with paired differences."""
-    metric, found = METRICS[OF_LABELS[0]], {}
+    metric, precisions = METRICS[OF_LABELS[0]], {}
     for label in sorted({label for one in after for label in one.labels or ()}):
         old, new = (derive_metric(side, metric, only=[label]) for side in (before, after))
         if old is not None and new is not None:
             name = classifier.name_of(label)
-            found[name] = Comparison(name, derived_interval(old), derived_interval(new), derived_difference(old, new))
-    return found
+            precisions[name] = Comparison(
+                name, derived_interval(old), derived_interval(new), derived_difference(old, new)
+            )
+    return precisions
 
 
 def _as_outcomes(results: Sequence[PhotoMeasure], classifier: Classifier) -> Outcomes:

@@ -107,13 +107,13 @@ def draw_turned(
     relevance, by ``method``, of the answer before and after.
     """
     wanted = {one.image: one for panel in panels for one in panel.images}
-    found = {}
+    drawn = {}
     for name, photo in _photos(compared, list(wanted)).items():
         pictures = [_draw_image(compared, name, photo, mask_format)]
         for model, said in ((compared.baseline, wanted[name].before), (compared.model, wanted[name].after)):
             pictures.append(_draw_relevance(compared, model, photo, said.index, method))
-        found[name] = (pictures[0], pictures[1], pictures[2])
-    return found
+        drawn[name] = (pictures[0], pictures[1], pictures[2])
+    return drawn
 
 
 def _photos(compared: Compared, names: Sequence[str]) -> dict[str, Image.Image]:
@@ -121,14 +121,14 @@ def _photos(compared: Compared, names: Sequence[str]) -> dict[str, Image.Image]:
     root = compared.setup.root
     if root is not None:
         return {name: read_photo(root / name, pixels=ANY) for name in names}
-    found: dict[str, Image.Image] = {}
+    photos: dict[str, Image.Image] = {}
     images, _ = stream(compared.benchmark, compared.setup.protocol) if names else (iter(()), None)
     for number, (name, photo, _) in enumerate(images):
         if name_in_stream(number, name) in names:
-            found[name_in_stream(number, name)] = photo
-        if len(found) == len(names):
+            photos[name_in_stream(number, name)] = photo
+        if len(photos) == len(names):
             break
-    return found
+    return photos
 
 
 def _draw_image(compared: Compared, name: str, photo: Image.Image, mask_format: MaskFormat) -> str:

@@ -89,14 +89,14 @@ def _tallies(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
 
 
 def _make_row(row: ClassChange, compared: Compared) -> dict[str, Any]:
-    found = {"name": row.name, "seen": row.seen, "images": row.difference.count, **_paired_numbers(row)}
-    found |= {"adjusted_p": row.adjusted_p, "significant": row.significant}
+    numbers = {"name": row.name, "seen": row.seen, "images": row.difference.count, **_paired_numbers(row)}
+    numbers |= {"adjusted_p": row.adjusted_p, "significant": row.significant}
     if row.name in compared.precisions:  # of several labels
-        found["average_precision"] = asdict(compared.precisions[row.name])
-    return found
+        numbers["average_precision"] = asdict(compared.precisions[row.name])
+    return numbers
 
 
-def _paired_numbers(found: Changes | ClassChange) -> dict[str, Any]:
-    sides = {"before": found.before, "after": found.after, "difference": found.difference}
-    turned = {"helped": found.helped, "harmed": found.harmed, "mcnemar_p": found.p}
+def _paired_numbers(change: Changes | ClassChange) -> dict[str, Any]:
+    sides = {"before": change.before, "after": change.after, "difference": change.difference}
+    turned = {"helped": change.helped, "harmed": change.harmed, "mcnemar_p": change.p}
     return {name: asdict(interval) for name, interval in sides.items()} | turned

@@ -82,19 +82,19 @@ def _check_benchmarks(chosen: Sequence[Benchmark], setup: SetSettings, models: S
 
 def _run_all(calls: dict[str, _Call]) -> Sets:
     """Evaluate all sets; a set that fails does not stop the others."""
-    found: list[tuple[Record, bool]] = []
+    done: list[tuple[Record, bool]] = []
     failed: list[str] = []
     for name, call in calls.items():
         try:
-            found.append(call())
+            done.append(call())
         except UserError as error:
             if len(calls) == 1:
                 raise
             failed.append(f"{name}: {error}")
             warn(failed[-1])
-    if not found:
+    if not done:
         raise UserError(f"no set could be evaluated: {failed[0]}")
-    return Sets([record for record, _ in found], sum(reused for _, reused in found), tuple(failed))
+    return Sets([record for record, _ in done], sum(reused for _, reused in done), tuple(failed))
 
 
 def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.device) -> tuple[SetModel, SetModel | None]:

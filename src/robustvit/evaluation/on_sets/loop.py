@@ -97,16 +97,16 @@ def _answer_batch(
         )
     scores = answers(logits.float())
     best = scores.topk(min(TOP, scores.shape[1]), dim=1)
-    found = best.indices.cpu().numpy()
+    indices = best.indices.cpu().numpy()
     samples, right = [item.sample for item in items], _pad([item.sample.right for item in items])
-    in_top = (found[:, :, None] == right[:, None, :]).any(axis=(1, 2))
+    in_top = (indices[:, :, None] == right[:, None, :]).any(axis=(1, 2))
     return Outcomes(
         names=np.array([item.name for item in items]),
         class_names=np.array([sample.class_name for sample in samples]),
         groups=np.array([sample.group for sample in samples]),
         textures=np.array([-1 if sample.texture is None else sample.texture for sample in samples]),
         right=right,
-        answers=found[:, 0].astype(np.int64),
+        answers=indices[:, 0].astype(np.int64),
         in_top5=in_top & (scores.shape[1] > TOP),
         confidence=best.values[:, 0].float().cpu().numpy(),
         scores=scores.float().cpu().numpy() if scores.shape[1] <= MOST_SCORED else None,

@@ -35,33 +35,33 @@ def set_numbers(
         top5: whether there are more than five possible answers.
     """
     correct = outcomes.correct
-    found = {"top1": mean_interval(correct)}
+    numbers = {"top1": mean_interval(correct)}
     if top5:
-        found["top5"] = mean_interval(outcomes.in_top5)
-    found["ece"] = calibration_error(outcomes.confidence, correct)
-    found["worst_class"] = worst_interval([correct[rows] for rows in rows_by(outcomes.class_names).values()])
-    found |= set_metrics(outcomes)
+        numbers["top5"] = mean_interval(outcomes.in_top5)
+    numbers["ece"] = calibration_error(outcomes.confidence, correct)
+    numbers["worst_class"] = worst_interval([correct[rows] for rows in rows_by(outcomes.class_names).values()])
+    numbers |= set_metrics(outcomes)
     if (outcomes.groups != "").any():
         parts = [correct[rows] for rows in rows_by(outcomes.groups).values()]
-        found |= {"group_mean": _mean_over(list(map(mean_interval, parts))), "worst_group": worst_interval(parts)}
+        numbers |= {"group_mean": _mean_over(list(map(mean_interval, parts))), "worst_group": worst_interval(parts)}
     if seen:
         inside = np.isin(outcomes.right, list(seen)).any(axis=1)
         sides = {"seen_top1": correct[inside], "unseen_top1": correct[~inside]}
         if top5:
             sides |= {"seen_top5": outcomes.in_top5[inside], "unseen_top5": outcomes.in_top5[~inside]}
-        found |= {name: mean_interval(part) for name, part in sides.items() if len(part)}
-    headline = _headline(outcomes, summary, found)
-    return found if headline is None else found | {"headline": headline}
+        numbers |= {name: mean_interval(part) for name, part in sides.items() if len(part)}
+    headline = _headline(outcomes, summary, numbers)
+    return numbers if headline is None else numbers | {"headline": headline}
 
 
-def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) -> Interval | None:
+def _headline(outcomes: Outcomes, summary: Summary, numbers: dict[str, Interval]) -> Interval | None:
     """Return the number that summarizes the set; None if it is undefined.
 
     For ``shape`` this is the share of shape among answers for shape or texture, on images where the two conflict
     (Geirhos et al. 2019).
     """
     if summary != "shape":
-        return found[{"accuracy": "top1", "group-mean": "group_mean", "worst-group": "worst_group"}[summary]]
+        return numbers[{"accuracy": "top1", "group-mean": "group_mean", "worst-group": "worst_group"}[summary]]
     own = (outcomes.right == outcomes.textures[:, None]).any(axis=1)
     conflict = (outcomes.textures >= 0) & ~own
     decided = conflict & (outcomes.correct | (outcomes.answers == outcomes.textures))
@@ -136,9 +136,9 @@ def _scores(scores: np.ndarray | None, pairs: np.ndarray) -> np.ndarray | None:
     classes = len(np.unique(pairs[:, 0]))
     if scores is None or classes < 2:
         return None
-    found = np.zeros((classes, len(scores)))
-    np.add.at(found, pairs[:, 0], scores.T[pairs[:, 1]])
-    return found.T
+    sums = np.zeros((classes, len(scores)))
+    np.add.at(sums, pairs[:, 0], scores.T[pairs[:, 1]])
+    return sums.T
 
 
 def set_metrics(outcomes: Outcomes) -> dict[str, Interval]:
@@ -146,8 +146,11 @@ def set_metrics(outcomes: Outcomes) -> dict[str, Interval]:
 
     Also ``auroc`` and ``average_precision`` where the scores of all answers are known, see ``Outcomes``.
     """
-    found, told = set_predictions(outcomes)
-    return {METRICS[name].column: derived_interval(METRICS[name].derive(found)) for name in _list_metrics(told, found)}
+    predictions, told = set_predictions(outcomes)
+    return {
+        METRICS[name].column: derived_interval(METRICS[name].derive(predictions))
+        for name in _list_metrics(told, predictions)
+    }
 
 
 def _list_metrics(told: bool, *sides: Predictions) -> list[str]:
@@ -167,11 +170,11 @@ def compare_set_metrics(before: Outcomes, after: Outcomes) -> dict[str, Interval
 
 def set_precisions(outcomes: Outcomes) -> dict[str, Interval]:
     """Return the precision of each class that is answered at all; empty where classes share right answers."""
-    found, told = set_predictions(outcomes)
+    predictions, told = set_predictions(outcomes)
     if not told:
         return {}
-    answered = found.answers >= 0
-    names, right = np.unique(outcomes.class_names)[found.answers[answered]], outcomes.correct[answered]
+    answered = predictions.answers >= 0
+    names, right = np.unique(outcomes.class_names)[predictions.answers[answered]], outcomes.correct[answered]
     return {name: mean_interval(right[rows]) for name, rows in rows_by(names).items()}
 
 

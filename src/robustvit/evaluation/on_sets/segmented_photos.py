@@ -71,14 +71,14 @@ class MatFile:
         try:
             pixels, mask = self._array(_IMAGES, index), self._array(_MASKS, index)
             image = Image.fromarray(np.ascontiguousarray(pixels.T)).convert("RGB")
-            found = Image.fromarray(np.ascontiguousarray((mask.T > 0).astype(np.uint8)))
+            labels = Image.fromarray(np.ascontiguousarray((mask.T > 0).astype(np.uint8)))
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(
                 f"cannot read image {index} of {self.path} ({error}): get the file again from {_SOURCE}"
             ) from error
-        if image.size != found.size:
-            raise UserError(f"image {index} of {self.path} is {image.size}, its mask {found.size}: get the file again")
-        return image, found
+        if image.size != labels.size:
+            raise UserError(f"image {index} of {self.path} is {image.size}, its mask {labels.size}: get the file again")
+        return image, labels
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
@@ -97,10 +97,10 @@ class MatFile:
         if self._opened is None or self._opened[0] != os.getpid():  # a handle must not be shared with a forked process
             self._opened = (os.getpid(), self._open())
         file = self._opened[1]
-        found = file[file[name][np.unravel_index(index, file[name].shape)]]
-        while h5py.check_ref_dtype(found.dtype) is not None:
-            found = file[found[(0,) * found.ndim]]
-        return np.asarray(found)
+        values = file[file[name][np.unravel_index(index, file[name].shape)]]
+        while h5py.check_ref_dtype(values.dtype) is not None:
+            values = file[values[(0,) * values.ndim]]
+        return np.asarray(values)
 
 
 class SegmentedPhotos(Dataset):

@@ -127,21 +127,21 @@ def read_record(path: str | Path) -> Record:
     """Read one record."""
     way = "remove it, or name another folder of records"
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read record {path}, it is broken or cut off ({error}): {way}") from error
-    if not isinstance(found, dict) or _MARK not in found:
+    if not isinstance(content, dict) or _MARK not in content:
         raise ForeignFile(f"expected a record that robustvit evaluate wrote, {path} is another file: {way}")
-    layout = found.pop(_MARK)
+    layout = content.pop(_MARK)
     if layout != _LAYOUT:
         raise UserError(
             f"{path} has layout {layout!r} of records, this version reads {_LAYOUT}: use the version that wrote it"
         )
-    found.setdefault("precisions", {})  # missing in older records, as is the next
-    found.setdefault("confusions", [])
-    if wrong := _find_fault(found):
+    content.setdefault("precisions", {})  # missing in older records, as is the next
+    content.setdefault("confusions", [])
+    if wrong := _find_fault(content):
         raise UserError(f"record {path} is broken, {wrong}: {way}")
-    return Record(**{name: _with_intervals(value) for name, value in found.items()})
+    return Record(**{name: _with_intervals(value) for name, value in content.items()})
 
 
 def read_records(folder: str | Path) -> list[Record]:
@@ -152,14 +152,14 @@ def read_records(folder: str | Path) -> list[Record]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"expected a folder of records, found none at {folder}: name one that robustvit evaluate wrote")
-    found = []
+    records = []
     for path in sorted(folder.glob("*.json")):
         if path.is_file() and path.name[0] != ".":
             try:
-                found.append(read_record(path))
+                records.append(read_record(path))
             except ForeignFile:
                 warn(f"{path} is ignored: it holds no result that robustvit evaluate wrote")
-    return found
+    return records
 
 
 def _find_fault(content: dict[str, Any]) -> str:

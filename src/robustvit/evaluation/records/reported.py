@@ -88,11 +88,11 @@ def reported_table(name: str) -> ReportedTable:
     if name not in REPORTED:
         hint = did_you_mean(name, [*REPORTED, "all"])
         raise UserError(f"unknown table {name!r}: {hint} expected all or one of {', '.join(REPORTED)}")
-    found = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    columns = tuple(Column(**column) for column in found["columns"])
-    rows = tuple(ReportedRow(**_tuples(row)) for row in found["rows"])
-    changes = tuple(ReportedChange(**_tuples(row)) for row in found.get("changes", []))
-    texts = {key: found[key] for key in ("title", "source", "note", "protocol")}
+    content = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    columns = tuple(Column(**column) for column in content["columns"])
+    rows = tuple(ReportedRow(**_tuples(row)) for row in content["rows"])
+    changes = tuple(ReportedChange(**_tuples(row)) for row in content.get("changes", []))
+    texts = {key: content[key] for key in ("title", "source", "note", "protocol")}
     return ReportedTable(name, **texts, columns=columns, rows=rows, changes=changes)
 
 

@@ -77,8 +77,8 @@ def table(
     reported = None if name == "all" else reported_table(name)
     if out is not None:
         _check_out(out, format)
-    found = _read_records(records, protocol, needed=reported is None)
-    layout = lay_out_all(found) if reported is None else lay_out_reported(reported, found)
+    chosen = _read_records(records, protocol, needed=reported is None)
+    layout = lay_out_all(chosen) if reported is None else lay_out_reported(reported, chosen)
     text = render_table(layout, format, "" if out is None else _MARK)
     if out is None:
         said = TableText(text.strip("\n"))
@@ -96,12 +96,12 @@ def _read_records(folder: str | None, protocol: Protocol | None, needed: bool) -
     from robustvit.evaluation.records.record import read_records
 
     read = [] if folder is None else read_records(folder)
-    found = [record for record in read if protocol in (None, record.protocol)]
-    if needed and not found:
+    chosen = [record for record in read if protocol in (None, record.protocol)]
+    if needed and not chosen:
         under = f"under {protocol} " if protocol else ""
         wanted = "--records FOLDER" if folder is None else f"results {under}in {folder}"
         raise UserError(f"expected {wanted} for table all, found none: write some with robustvit evaluate --on SETS")
-    return found
+    return chosen
 
 
 def _check_out(out: str, format: str) -> None:

@@ -104,9 +104,9 @@ def _measured_rows(
 
 def lay_out_all(records: Sequence[Record]) -> TableLayout:
     """Lay out every result: models by sets, with the headline number of each set, or all of its numbers."""
-    found = dict.fromkeys(column for record in records for column in _headlines(record))
-    sets = list(dict.fromkeys(column.set for column in found))
-    columns = sorted(found, key=lambda column: sets.index(column.set))
+    headlines = dict.fromkeys(column for record in records for column in _headlines(record))
+    sets = list(dict.fromkeys(column.set for column in headlines))
+    columns = sorted(headlines, key=lambda column: sets.index(column.set))
     notes = _Notes()
     rows = _measured_rows(records, columns, notes)
     models = list(dict.fromkeys(row.model for row in rows))
@@ -159,10 +159,10 @@ class _Notes:
 
 def _models(records: Iterable[Record]) -> list[list[Record]]:
     """Group records by weights and protocol."""
-    found: dict[tuple[str, str], list[Record]] = {}
+    models: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        found.setdefault((str(record.model["weights"]), record.protocol), []).append(record)
-    return list(found.values())
+        models.setdefault((str(record.model["weights"]), record.protocol), []).append(record)
+    return list(models.values())
 
 
 def _number(records: Sequence[Record], column: Column, part: str) -> tuple[Record, Interval] | None:

@@ -60,12 +60,14 @@ _PREPARED = {"objectnet": crop_border}
 
 def _read_table() -> dict[str, Benchmark]:
     text = (files("robustvit.evaluation.sets") / "sets.yaml").read_text(encoding="utf-8")
-    found = {}
+    benchmarks = {}
     for name, facts in yaml.safe_load(text).items():
         for variant, own in facts.pop("variants", {"": {}}).items():
             full = f"{name}/{variant}" if variant else name
-            found[full] = _make_benchmark(full, {key: _fill(value, variant) for key, value in (facts | own).items()})
-    return found
+            benchmarks[full] = _make_benchmark(
+                full, {key: _fill(value, variant) for key, value in (facts | own).items()}
+            )
+    return benchmarks
 
 
 def _fill(value: Any, variant: str) -> Any:
@@ -112,11 +114,11 @@ def find_benchmarks(names: str | Sequence[str], besides: Sequence[str] = ()) -> 
     known = ", ".join(sorted([*SHORT_NAMES, *(name for name in BENCHMARKS if name not in parts), *besides]))
     if not wanted:
         raise UserError(f"expected the name of a benchmark set, got none: name one or more of {known}")
-    found: dict[str, Benchmark] = {}
+    chosen: dict[str, Benchmark] = {}
     for name in wanted:
         for full in SHORT_NAMES.get(name, (name,)):
             if full not in BENCHMARKS:
                 hint = did_you_mean(name, dict.fromkeys([*SHORT_NAMES, *BENCHMARKS, *besides]), count=3)
                 raise UserError(f"unknown benchmark set {name!r}: {f'{hint} expected one of {known}'.strip()}")
-            found[full] = BENCHMARKS[full]
-    return list(found.values())
+            chosen[full] = BENCHMARKS[full]
+    return list(chosen.values())
