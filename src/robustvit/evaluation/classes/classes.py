@@ -131,7 +131,6 @@ def classes(
     _check_source(on, sets, photos)
     expect_at_least(1, count=shown.count)
     expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
-    from robustvit.common.files import write_json, write_text
     from robustvit.common.output_paths import page_and_record
     from robustvit.data.photo import expect_photos
 
@@ -140,28 +139,22 @@ def classes(
 
     page, record = page_and_record(out, CLASSES_KIND, "a comparison of classes")
     from robustvit.evaluation.classes.answers import compare_on_photos, compare_on_set
-    from robustvit.evaluation.classes.page import render_classes
+    from robustvit.evaluation.classes.page import write_classes
     from robustvit.evaluation.classes.pictures import choose_turned_panels, draw_turned
     from robustvit.explanation.methods import get_method
 
     get_method(maps.relevance)
     method = maps.relevance if shown.samples > 0 and shown.classes_shown > 0 else None
-    if on is not None:
-        compared = compare_on_set(on, models, sets, running, method)
-    else:
-        compared = compare_on_photos(photos, models, sets, running, method)
+    shared = models, sets, running, method
+    compared = compare_on_photos(photos, *shared) if on is None else compare_on_set(on, *shared)
     panels = [] if compared.precisions else choose_turned_panels(compared, shown.classes_shown, shown.samples)
     settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
     content = class_record(compared, panels, shown.count, settings)
     if compared.setup.accelerator.is_main_process:
         pictures = draw_turned(compared, panels, maps.relevance, photos.mask_format)
-        text = render_classes(content, pictures, record.name)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_json(content, record)
-        write_text(text, page)
-    return ClassAnalysis(
-        page, record, compared.changes, content["data"]["title"], content["sentence"], content["counted"]
-    )
+        write_classes(content, pictures, page, record)
+    title, sentence, counted = compared.benchmark.title, content["sentence"], content["counted"]
+    return ClassAnalysis(page, record, compared.changes, title, sentence, counted)
 
 
 def _check_source(on: str | None, sets: SetOptions, photos: MeasuredPhotos) -> None:

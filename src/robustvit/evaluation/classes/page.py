@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from robustvit.common.charts import BAD, GOOD, INK, SOFT, Chart, chart_style, inline_svg
 from robustvit.common.errors import printable
+from robustvit.common.files import write_json, write_text
 from robustvit.common.pages import page_template
 from robustvit.common.wording import signed
 from robustvit.evaluation.classes.record import CLASSES_KIND
@@ -69,3 +71,11 @@ def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[st
         pictures=pictures,
         record_name=printable(record_name),
     )
+
+
+def write_classes(content: Mapping[str, Any], pictures: Mapping[str, Sequence[str]], page: Path, record: Path) -> None:
+    """Write the page of a comparison, and beside it the record with its content."""
+    text = render_classes(content, pictures, record.name)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_json(content, record)
+    write_text(text, page)
