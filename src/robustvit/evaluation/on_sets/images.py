@@ -32,20 +32,11 @@ class Item:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images ``(B, 3, H, W)`` in [0, 1], None if all are broken, with their items, and a line for each broken image."""
-
-    images: Tensor | None
-    items: list[Item]
-    problems: list[str]
-
-
-def collate_items(items: Sequence[Item]) -> Batch:
-    """Collate items; of broken images only their lines are kept."""
-    whole = [item for item in items if item.image is not None]
-    images = torch.stack([item.image for item in whole if item.image is not None]) if whole else None
-    return Batch(images, whole, [item.problem for item in items if item.image is None])
+def collate_items(items: Sequence[Item]) -> tuple[Tensor | None, list[tuple[str, Sample]], list[str]]:
+    """Return images ``(B, 3, H, W)`` or None, their names and samples, and a line for each image that is broken."""
+    images = [item.image for item in items if item.image is not None]
+    whole = [(item.name, item.sample) for item in items if item.image is not None]
+    return torch.stack(images) if images else None, whole, [item.problem for item in items if item.image is None]
 
 
 def name_of(sample: Sample, root: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Precision, Protocol
 from robustvit.common.progress import bar
 from robustvit.evaluation.metrics import MOST_SCORED
-from robustvit.evaluation.on_sets.images import Item, collate_items
+from robustvit.evaluation.on_sets.images import collate_items
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes
-from robustvit.evaluation.sets import Answers
+from robustvit.evaluation.sets import Answers, Sample
 from robustvit.models.classifier import Classifier
 
 TOP = 5
@@ -72,25 +72,25 @@ def run_images(
     written = write()
     with bar(speed=True) as progress, torch.inference_mode():
         task = progress.add_task("images", total=total)
-        for batch in loader:
-            problems += batch.problems
-            if batch.images is not None:
-                waiting.append(_answer_batch(model, answers, batch.items, batch.images, setup.accelerator))
+        for batch, named, broken in loader:
+            problems += broken
+            if batch is not None:
+                waiting.append(_answer_batch(model, answers, named, batch, setup.accelerator))
             if waiting and time.monotonic() - written > _SECONDS_A_PART:
                 written = write()
-            progress.advance(task, len(batch.items) + len(batch.problems))
+            progress.advance(task, len(named) + len(broken))
     write()
     return gather_object(problems)
 
 
 def _answer_batch(
-    model: Callable[[Tensor], Tensor], answers: Answers, items: list[Item], images: Tensor, accelerator: Accelerator
+    model: Classifier, answers: Answers, named: list[tuple[str, Sample]], images: Tensor, accelerator: Accelerator
 ) -> Outcomes:
     with accelerator.autocast():
         logits = model(images.to(accelerator.device, non_blocking=True))
     finite = torch.isfinite(logits).all(dim=1)
     if not finite.all():
-        name = items[int((~finite).nonzero()[0])].name
+        name, _ = named[int((~finite).nonzero()[0])]
         raise UserError(
             f"the model's logits for {name} are not finite: its weights are broken, or --precision is too low; nothing "
             "was recorded for this set"
@@ -98,10 +98,10 @@ def _answer_batch(
     scores = answers(logits.float())
     best = scores.topk(min(TOP, scores.shape[1]), dim=1)
     indices = best.indices.cpu().numpy()
-    samples, right = [item.sample for item in items], _pad([item.sample.right for item in items])
+    samples, right = [sample for _, sample in named], _pad([sample.right for _, sample in named])
     in_top = (indices[:, :, None] == right[:, None, :]).any(axis=(1, 2))
     return Outcomes(
-        names=np.array([item.name for item in items]),
+        names=np.array([name for name, _ in named]),
         class_names=np.array([sample.class_name for sample in samples]),
         groups=np.array([sample.group for sample in samples]),
         textures=np.array([-1 if sample.texture is None else sample.texture for sample in samples]),

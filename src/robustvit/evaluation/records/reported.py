@@ -49,16 +49,6 @@ class ReportedRow:
 
 
 @dataclass(frozen=True)
-class ReportedChange:
-    """A change against the original, averaged over models, as reported; in points, one for each column."""
-
-    label: str
-    method: str
-    values: tuple[float | None, ...]
-    part: str = ""
-
-
-@dataclass(frozen=True)
 class ReportedTable:
     """A table that others published.
 
@@ -70,7 +60,7 @@ class ReportedTable:
         protocol: of the measurements.
         columns: what is measured.
         rows: the models.
-        changes: average changes.
+        changes: average changes against the original over models, in points; ``model`` is their title.
     """
 
     name: str
@@ -80,7 +70,7 @@ class ReportedTable:
     protocol: str
     columns: tuple[Column, ...]
     rows: tuple[ReportedRow, ...]
-    changes: tuple[ReportedChange, ...] = ()
+    changes: tuple[ReportedRow, ...] = ()
 
 
 def reported_table(name: str) -> ReportedTable:
@@ -90,8 +80,9 @@ def reported_table(name: str) -> ReportedTable:
         raise UserError(f"unknown table {name!r}: {hint} expected all or one of {', '.join(REPORTED)}")
     content = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     columns = tuple(Column(**column) for column in content["columns"])
-    rows = tuple(ReportedRow(**_tuples(row)) for row in content["rows"])
-    changes = tuple(ReportedChange(**_tuples(row)) for row in content.get("changes", []))
+    rows, changes = (
+        tuple(ReportedRow(**_tuples(row)) for row in content.get(part, ())) for part in ("rows", "changes")
+    )
     texts = {key: content[key] for key in ("title", "source", "note", "protocol")}
     return ReportedTable(name, **texts, columns=columns, rows=rows, changes=changes)
 

@@ -46,7 +46,7 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
         measured = mine
         rows += _measured_rows(mine, reported.columns, notes)
     mark_best(rows, [column.measure for column in reported.columns])
-    rows += _change_rows(reported)
+    rows += [_reported_row(reported, change, signed=True) for change in reported.changes]
     said = [reported.note, *notes.lines()]
     if left := len(records) - len(measured):
         said.append(f"{left} more {'result is' if left == 1 else 'results are'} recorded: robustvit table all.")
@@ -61,23 +61,12 @@ def _with_part(method: str, part: str) -> str:
     return f"{method}, {_PARTS[part]}" if part else method
 
 
-def _reported_row(reported: ReportedTable, row: ReportedRow) -> Row:
-    spread = row.spread or (None,) * len(row.values)
-    cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
+def _reported_row(reported: ReportedTable, row: ReportedRow, signed: bool = False) -> Row:
+    spread, digits = row.spread or (None,) * len(row.values), 1 if signed else _digits(reported)
+    pairs = zip(row.values, spread, strict=True)
+    cells = [Cell(value, spread=s, signed=signed, digits=digits) for value, s in pairs]
     origin = f"reported, {reported.protocol}"
     return Row(_title(row.model), _with_part(METHOD_TITLES[row.method], row.part), origin, cells, part=row.part)
-
-
-def _change_rows(reported: ReportedTable) -> list[Row]:
-    return [
-        Row(
-            change.label,
-            _with_part(METHOD_TITLES[change.method], change.part),
-            f"reported, {reported.protocol}",
-            [Cell(value, signed=True) for value in change.values],
-        )
-        for change in reported.changes
-    ]
 
 
 def _measured_rows(
