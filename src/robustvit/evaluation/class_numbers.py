@@ -97,10 +97,7 @@ def class_numbers(
 ) -> ClassNumbers | None:
     """Compute the numbers of a model on photos; None if no photo has a class.
 
-    Args:
-        results: measures of photos; those without a class are ignored.
-        name_of: returns the name of a class.
-        before: measures of the baseline on the same photos in the same order.
+    Photos without a class are ignored. ``before`` are measures of the baseline on the same photos in the same order.
     """
     if any(one.labels is not None for one in results):
         return _numbers_of_labels(results, name_of, before)

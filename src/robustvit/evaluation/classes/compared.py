@@ -26,11 +26,7 @@ OWN_PHOTOS = "own-photos"
 def describe_as_set(images: str, names: Sequence[str], samples: list[Sample], count: int) -> Benchmark:
     """Describe the user's photos as a set whose answers are the classes of the model's head.
 
-    Args:
-        images: the folder or list of photos.
-        names: of the classes.
-        samples: the images that reading the set gives, in this order; empty if they were answered already.
-        count: number of images.
+    The set reads as these samples, in this order; there are none if the images were answered already.
     """
 
     def answers() -> OwnHead:

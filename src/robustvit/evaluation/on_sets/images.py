@@ -86,11 +86,7 @@ class DiskImages(Dataset):
 class StreamedImages(IterableDataset):
     """Images of a set streamed from the hub, as ``Item``; their position in the set makes their names unique.
 
-    Args:
-        images: see ``stream``.
-        done: names to skip.
-        share: rank of this process, and number of processes.
-        prepare: the transform to ``(3, H, W)`` in [0, 1].
+    Names that are ``done`` are skipped; ``share`` is the rank of this process and the number of processes.
     """
 
     def __init__(

@@ -107,10 +107,7 @@ def read_outcomes(path: Path, identity: str) -> Outcomes | None:
 class PartFolder:
     """The parts that the processes of an unfinished evaluation have written; deleted when it is finished.
 
-    Args:
-        path: the folder.
-        identity: of the evaluation; parts of others are ignored.
-        rank: of this process, which writes its parts.
+    Parts of another evaluation, by its identity, are ignored; a process writes its rank in the names of its parts.
     """
 
     def __init__(self, path: Path, identity: str, rank: int = 0) -> None:

@@ -52,15 +52,8 @@ class ReportedRow:
 class ReportedTable:
     """A table that others published.
 
-    Attributes:
-        name: of the file.
-        title: of the table.
-        source: of the numbers.
-        note: what to know about them, and what is left out.
-        protocol: of the measurements.
-        columns: what is measured.
-        rows: the models.
-        changes: average changes against the original over models, in points; ``model`` is their title.
+    The ``note`` says what a reader of the numbers must know, and what is left out. The ``changes`` are averages over
+    models against the original, in points, with a title as their ``model``.
     """
 
     name: str

@@ -15,11 +15,7 @@ def list_class_images(
 ) -> tuple[list[tuple[str, Path]], list[str]]:
     """List the images of class folders as (class, image), in the order of ``classes``, then by name; and problems.
 
-    Args:
-        folder: holds one folder per class.
-        classes: their names.
-        what: the folders' naming scheme, for messages.
-        spelled: turns a folder's name into one of ``classes``.
+    ``what`` is the folders' naming scheme, for messages; ``spelled`` turns a folder's name into one of ``classes``.
     """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     inner = [entry for entry in entries if entry.is_dir()]
