@@ -235,7 +235,7 @@ METRICS: dict[str, Metric] = {
             "average-precision",
             "average precision",
             "the mean over classes of precision, averaged over the photos of the class ranked by score; with few "
-            "photos of a class, twenty or less, it is too high by chance",
+            "photos of a class, twenty or fewer, it is too high by chance",
             average_precision,
             needs_scores=True,
         ),
