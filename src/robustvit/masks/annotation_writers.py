@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -33,18 +33,6 @@ class WrittenMask(NamedTuple):
         return self.record.label or _NO_CLASS
 
 
-class Writer(Protocol):
-    """Collects photos with their masks."""
-
-    def add(self, name: str, size: tuple[int, int], masks: list[WrittenMask]) -> list[str]:
-        """Add a photo by its path; return lines on masks that could not be written as they should be."""
-        ...
-
-    def content(self) -> Any:
-        """Return the file's content, to be written as JSON."""
-        ...
-
-
 class CocoWriter:
     """The lists of a COCO file; an annotation keeps verdict, confidence and reason under ``attributes``.
 
@@ -59,7 +47,7 @@ class CocoWriter:
         self._ids: dict[str, int] = {}
 
     def add(self, name: str, size: tuple[int, int], masks: list[WrittenMask]) -> list[str]:
-        """See ``Writer``."""
+        """Add a photo by its path; return lines on masks that could not be written as they should be."""
         lines, tools = [], mask_tools()
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": name, "height": size[0], "width": size[1]})
@@ -84,7 +72,7 @@ class CocoWriter:
         return lines
 
     def content(self) -> dict[str, Any]:
-        """See ``Writer``."""
+        """Return the content of the file, to be written as JSON."""
         categories = [{"id": number, "name": name} for name, number in self._ids.items()]
         info = {"description": "Masks of robustvit"}
         return {"info": info, "images": self._images, "annotations": self._annotations, "categories": categories}
@@ -100,7 +88,7 @@ class LabelStudioWriter:
         self._tasks: list[dict[str, Any]] = []
 
     def add(self, name: str, size: tuple[int, int], masks: list[WrittenMask]) -> list[str]:
-        """See ``Writer``."""
+        """See ``CocoWriter``."""
         lines = []
         results: list[dict[str, Any]] = []
         for one in masks:
@@ -128,5 +116,5 @@ class LabelStudioWriter:
         return lines
 
     def content(self) -> list[dict[str, Any]]:
-        """See ``Writer``."""
+        """See ``CocoWriter``."""
         return self._tasks

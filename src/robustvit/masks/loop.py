@@ -26,17 +26,9 @@ _Waiting = list[tuple[PlacedPhoto, "Future[FoundMask]"]]
 def mask_photos(
     source: MaskSource, photos: Sequence[PlacedPhoto], folder: MaskFolder, batch_size: int, workers: int
 ) -> list[str]:
-    """Make and write the masks of photos.
+    """Make and write the masks of photos; return a line for each photo that could not be used.
 
-    Args:
-        source: makes the masks.
-        photos: photos to process.
-        folder: output folder.
-        batch_size: photos prepared at a time.
-        workers: processes that finish masks; with 0, this process does.
-
-    Returns:
-        One line for each photo that could not be used.
+    ``batch_size`` photos are prepared at a time; without ``workers``, this process finishes the masks.
     """
     problems: list[str] = []
     waiting: _Waiting = []

@@ -102,11 +102,8 @@ def word_class_names(names: Collection[str], among: Collection[str] | None = Non
     """Return the words of class names as folders have them: without underscores, ids and running numbers.
 
     ``n02123045`` is ``tabby`` (WordNet), ``n02123045-tabby_cat`` is ``tabby cat``, ``AnnualCrop`` is ``Annual Crop``.
-    Running numbers (``001.Black_footed_Albatross``) are removed if every name begins with one.
-
-    Args:
-        names: the names.
-        among: all names of the set, if that has more.
+    Running numbers (``001.Black_footed_Albatross``) are removed if every name begins with one. ``among`` are all names
+    of the set, if it has more.
     """
     running = all(_NUMBER.match(name) for name in among or names)
     return {name: _word(name, running) for name in names}
@@ -138,9 +135,7 @@ def _first_synonym(wordnet_id: str, name: str) -> str:
 def choose_phrases(prompt: Prompt, classes: Mapping[Path, str | None]) -> dict[Path, tuple[Phrase, ...]]:
     """Return the phrases to look for in each photo; none for a photo without a class if the prompt names classes.
 
-    Args:
-        prompt: see ``read_prompt``.
-        classes: photos with their classes, as named on disk.
+    ``classes`` are the photos with their classes, as named on disk.
     """
     wanted = read_prompt(prompt)
     if wanted.everywhere:

@@ -41,15 +41,8 @@ def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str 
     """Write the page for keeping or dropping masks: one HTML file with its pictures, which loads nothing.
 
     Good masks start as kept, doubtful ones as dropped. A photo without a mask, or whose photo or mask cannot be read,
-    is shown with the reason and cannot be kept. The last of several records of a photo counts.
-
-    Args:
-        records: the masks, as ``read_manifest`` gives them.
-        path: HTML file to write; an older review page there is replaced.
-        title: heading of the page.
-
-    Returns:
-        The file.
+    is shown with the reason and cannot be kept. The last of several records of a photo counts. An older review page at
+    the path is replaced.
     """
     from robustvit.common.pages import page_template
 

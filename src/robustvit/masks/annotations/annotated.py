@@ -93,12 +93,8 @@ def leave_out_unmarked(
 ) -> list[AnnotatedPhoto]:
     """Return photos without those that have no object, but a class that has objects elsewhere.
 
-    A class without any object, such as "No finding", says that its photos show none; "cat" does not.
-
-    Args:
-        photos: all of a data set.
-        with_objects: classes of its objects.
-        problems: gets a line that counts and names what is left out.
+    A class without any object, such as "No finding", says that its photos show none; "cat" does not. ``with_objects``
+    are the classes of all objects of the data set.
     """
     marked = {name for name in with_objects if not is_no_object(name)}
     left_out = [photo for photo in photos if photo.label in marked]
@@ -121,14 +117,9 @@ def photo_with_objects(
     view: View,
     content: Callable[[], str],
 ) -> AnnotatedPhoto:
-    """Return a photo whose objects are decoded on demand, without the background; complaints join ``problems`` once.
+    """Return a photo whose objects are decoded on demand, without the background, and turned upright.
 
-    Args:
-        image: the photo.
-        decode: returns its objects in the frame ``view``, and adds complaints to a list.
-        problems: lines that the user sees.
-        view: the frame in which the photo was annotated; masks are turned upright.
-        content: see ``AnnotatedPhoto``.
+    ``decode`` returns the objects in the frame ``view``, and adds complaints to a list; they join ``problems`` once.
     """
     told = False
 

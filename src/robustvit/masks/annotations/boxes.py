@@ -18,13 +18,7 @@ _AS_SHARES = 1.01  # a number of pixels is seldom smaller, a share never greater
 
 
 def doubt_units(boxes: Sequence[Box], units: BoxUnits, source: object) -> str:
-    """Return a question if boxes do not look as if their format's units were theirs, else an empty text.
-
-    Args:
-        boxes: all boxes of a data set.
-        units: of the format.
-        source: where they are from.
-    """
+    """Return a question if the boxes of a data set do not look as if its format's units were theirs, else no text."""
     numbers = np.array(boxes, dtype=np.float64).reshape(-1, 4)
     shares = (np.abs(numbers) <= _AS_SHARES).all(axis=1)
     if not len(numbers) or (shares.mean() >= 0.5 if units == "shares" else not shares.all()):
@@ -39,9 +33,7 @@ def doubt_units(boxes: Sequence[Box], units: BoxUnits, source: object) -> str:
 def doubt_corners(boxes: Sequence[tuple[Box, tuple[int, int]]], source: object) -> str:
     """Return a question if boxes of left, top, width and height look as if they were two corners, else an empty text.
 
-    Args:
-        boxes: of a data set, each with height and width of its photo.
-        source: where they are from.
+    Each box comes with height and width of its photo.
     """
     sides = [(left, top, right - left, bottom - top) for (left, top, right, bottom), _ in boxes]
     numbers = np.array(sides, dtype=np.float64).reshape(-1, 4)
@@ -60,13 +52,9 @@ def doubt_corners(boxes: Sequence[tuple[Box, tuple[int, int]]], source: object) 
 
 
 def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, complaints: list[str]) -> Box:
-    """Return the corners of a box in pixels, which may lie beyond the frame.
+    """Return a box in pixels, which may reach beyond the frame of height and width ``size``; that is complained of.
 
-    Args:
-        box: the object.
-        size: height and width of its frame.
-        units: as the user says; None for those of the format.
-        complaints: gets a line if the box reaches beyond the frame.
+    ``units`` are those that the user says; None for those of the format.
     """
     height, width = size
     across, down = (width, height) if (units or box.units) == "shares" else (1, 1)

@@ -20,7 +20,7 @@ from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhot
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.outlines import draw_segmentation
 from robustvit.masks.annotations.photo_folder import PhotoFolder
-from robustvit.masks.annotations.values import Id, IdTable, as_id, expect_box, whole_number
+from robustvit.masks.annotations.values import Id, IdTable, as_dict, as_id, expect_box, whole_number
 
 _OF_PART = "_annotations.coco.json"
 _BOX = ("bbox", "score", "iscrowd")
@@ -66,18 +66,14 @@ def _read_file(source: Path, folder: PhotoFolder, listing: PhotoListing) -> list
 
 def _load(source: Path) -> dict[str, list]:
     content = load_json(source)
-    if isinstance(content, dict):
-        found = {"categories": [], **content}
-        lacking = [key for key in ("images", "annotations", "categories") if not isinstance(found.get(key), list)]
-        other = name_format(content)
-        if not lacking and not other:
-            return found
-        found_words = other or f"no list of {' or '.join(lacking)}"
-    else:
-        found_words = name_format(content) or "something else"
+    found = {"categories": [], **as_dict(content)}
+    lacking = [key for key in ("images", "annotations", "categories") if not isinstance(found.get(key), list)]
+    other = name_format(content)
+    if isinstance(content, dict) and not lacking and not other:
+        return found
+    other = other or (f"no list of {' or '.join(lacking)}" if isinstance(content, dict) else "something else")
     raise UserError(
-        f"expected COCO with the lists images, annotations, categories in {source}, found {found_words}: "
-        "check the format"
+        f"expected COCO with the lists images, annotations, categories in {source}, found {other}: check the format"
     )
 
 
@@ -85,7 +81,7 @@ def _categories(entries: list, problems: list[str]) -> _Names:
     """Names by id; None for an id of several names. Without any, one class without a name, under no id."""
     names: _Names = {}
     for number, entry in enumerate(entries):
-        key, name = (as_id(entry.get("id")), entry.get("name")) if isinstance(entry, dict) else (None, None)
+        key, name = as_id(as_dict(entry).get("id")), as_dict(entry).get("name")
         if key is None or not isinstance(name, str) or not name:
             problems.append(f"category number {number}: expected an id and a name; left out")
         elif names.setdefault(key, name) != name:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robustvit.common.wording import shown
 from robustvit.masks.annotations.photo_folder import PhotoFolder
-from robustvit.masks.annotations.values import Id, as_id
+from robustvit.masks.annotations.values import Id, as_dict, as_id
 
 _NAMES = ("file_name", "filename", "coco_url")  # LVIS has addresses only
 
@@ -43,7 +43,7 @@ def _by_id(entries: list, problems: list[str]) -> dict[Id, dict | None]:
     """Entries by id; None for an id that several photos have, since their annotations cannot be told apart."""
     found: dict[Id, dict | None] = {}
     for number, entry in enumerate(entries):
-        key = as_id(entry.get("id")) if isinstance(entry, dict) else None
+        key = as_id(as_dict(entry).get("id"))
         if key is None:
             given = entry.get("id") if isinstance(entry, dict) else entry
             problems.append(f"image number {number}: expected an id, found {shown(given)}; left out")

@@ -49,12 +49,8 @@ def listed_rows(
 ) -> Iterator[ListedRow]:
     """Yield the rows of a list.
 
-    Args:
-        table: the list.
-        source: its file.
-        image: the column of photos.
-        labels: names that the column of classes may have.
-        used: columns that hold neither a class nor the photo's size.
+    ``image`` is the column of photos, ``labels`` are names that the column of classes may have, and ``used`` columns
+    that hold neither a class nor the photo's size.
     """
     others = [name for name in table.columns if name not in used]
     label, height, width = (find_column(others, names) for names in (labels, ("height",), ("width",)))

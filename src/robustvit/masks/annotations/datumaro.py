@@ -19,7 +19,7 @@ from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
 from robustvit.masks.annotations.photo_folder import PhotoFolder
 from robustvit.masks.annotations.shapes import ellipse_mask, mark_box
-from robustvit.masks.annotations.values import expect_numbers, whole_number
+from robustvit.masks.annotations.values import as_dict, as_list, expect_numbers, holds, whole_number
 
 
 def read_datumaro(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -50,37 +50,30 @@ def read_datumaro(source: Path, images: Path | None, orientation: Orientation | 
 
 def is_datumaro(content: object) -> bool:
     """Whether a JSON value is a part of a set in Datumaro's format."""
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("items"), list)
-        and isinstance(content.get("categories"), dict)
-    )
+    return holds(content, items=list, categories=dict)
 
 
 def _labels(categories: dict) -> list[str]:
-    label = categories.get("label")
-    entries = label.get("labels") if isinstance(label, dict) else None
-    names = [one.get("name") if isinstance(one, dict) else None for one in entries] if isinstance(entries, list) else []
+    entries = as_list(as_dict(categories.get("label")).get("labels"))
+    names = [as_dict(one).get("name") for one in entries]
     return [name if isinstance(name, str) else "" for name in names]
 
 
 def _photo(item: object, part: str | None, labels: list[str], no_areas: Counter[str]) -> MarkedPhoto:
     """``part`` is the folder of an exported photo; None if the photos are those that Datumaro's ids name."""
-    if not isinstance(item, dict) or not isinstance(item.get("annotations"), list):
+    if not holds(item, annotations=list):
         raise BrokenEntry("expected an item with annotations")
     areas = []
     for number, entry in enumerate(item["annotations"]):
-        kind = entry.get("type") if isinstance(entry, dict) else None
+        kind = as_dict(entry).get("type")
         if isinstance(kind, str) and kind in _DRAWN:
             areas.append(MarkedArea(_name(entry, labels), partial(_DRAWN[kind], entry), f"{kind} number {number}"))
         else:
             no_areas[shown(kind).strip("'")] += 1
-    image = item.get("image")
-    image = image if isinstance(image, dict) else {}
-    size = image.get("size")
-    said = tuple(size) if isinstance(size, list) and len(size) == 2 else None
-    path = image.get("path")
+    image = as_dict(item.get("image"))
+    path, size = image.get("path"), as_list(image.get("size"))
     exported = f"{part}/{path}" if part is not None and isinstance(path, str) and path else ""
+    said = (size[0], size[1]) if len(size) == 2 else None
     return MarkedPhoto(exported or str(item.get("id")), said, areas, partial(json.dumps, item["annotations"]))
 
 
@@ -101,10 +94,8 @@ def _mask(entry: dict, frame: Frame) -> np.ndarray:
 
 def _box(entry: dict, frame: Frame) -> np.ndarray | Box:
     """A box, turned around its centre as CVAT notes it."""
-    sides = entry.get("bbox")
-    attributes = entry.get("attributes")
-    turned = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
-    left, top, across, down, degrees = expect_numbers("a box", *_four(sides), turned)
+    turned = as_dict(entry.get("attributes")).get("rotation", 0)
+    left, top, across, down, degrees = expect_numbers("a box", *_four(entry.get("bbox")), turned)
     return mark_box(frame, Box(left, top, left + across, top + down), degrees)
 
 

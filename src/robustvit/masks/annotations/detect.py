@@ -23,6 +23,7 @@ from robustvit.masks.annotations.megadetector import is_speciesnet
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.sa1b import is_sa1b
 from robustvit.masks.annotations.supervisely import is_supervisely
+from robustvit.masks.annotations.values import holds
 from robustvit.masks.annotations.yolo_folder import hold_labels
 
 _LISTS = frozenset({".csv", ".tsv"})
@@ -34,17 +35,11 @@ _COLUMNS = 8  # in a message
 
 
 def _is_coco(content: object) -> bool:
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("images"), list)
-        and isinstance(content.get("annotations"), list)
-        and not name_format(content)
-    )
+    return holds(content, images=list, annotations=list) and not name_format(content)
 
 
 def _is_megadetector(content: object) -> bool:
-    known = isinstance(content, dict) and "detection_categories" in content and isinstance(content.get("images"), list)
-    return known or is_speciesnet(content)
+    return holds(content, detection_categories=object, images=list) or is_speciesnet(content)
 
 
 _JSON: dict[str, Callable[[object], bool]] = {
@@ -60,11 +55,7 @@ _JSON: dict[str, Callable[[object], bool]] = {
 
 
 def detect_format(source: str | Path) -> str:
-    """Return the name of the format of annotations.
-
-    Args:
-        source: as for ``read_annotations``.
-    """
+    """Return the name of the format of annotations; ``source`` is as for ``read_annotations``."""
     place = Path(source)
     if not place.exists():
         raise UserError(f"expected annotations at {place}, found nothing: check the path")

@@ -13,12 +13,13 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.masks.annotations.annotated import Annotations
-from robustvit.masks.annotations.fiftyone_labels import Names, areas_of, is_area
+from robustvit.masks.annotations.fiftyone_labels import areas_of, is_area
 from robustvit.masks.annotations.files import load_json
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.values import as_dict, dicts_in, holds
 
 _FILES = ("samples.json", "labels.json")
 
@@ -53,28 +54,22 @@ def find_fiftyone_file(folder: Path) -> Path:
 
 def is_fiftyone(content: object) -> TypeGuard[dict]:
     """Whether a JSON value is the file of a data set that FiftyOne exported, or of its boxes."""
-    if not isinstance(content, dict):
-        return False
-    boxes = isinstance(content.get("classes"), list) and isinstance(content.get("labels"), dict)
-    return boxes or isinstance(content.get("samples"), list)
+    return holds(content, samples=list) or holds(content, classes=list, labels=dict)
 
 
-def _samples(content: object, path: Path, which: str | None) -> Iterator[tuple[str, dict, list[object], Names]]:
+def _samples(
+    content: object, path: Path, which: str | None
+) -> Iterator[tuple[str, dict, list[object], dict[int, str]]]:
     """Yield what to call a sample, its entry, its labels and the names of its classes."""
     if not is_fiftyone(content):
         raise UserError(f"expected an export of FiftyOne in {path}, found something else: check the format")
     if "samples" not in content:
-        names = Names(dict(enumerate(map(str, content["classes"]))))
+        names = dict(enumerate(map(str, content["classes"])))
         for name, labels in content["labels"].items():
-            found = labels if isinstance(labels, list) else []
-            yield (
-                f"labels of {shown(name)}",
-                {"filepath": name},
-                [{"_cls": "Detection", **one} for one in found if isinstance(one, dict)],
-                names,
-            )
+            boxes: list[object] = [{"_cls": "Detection", **one} for one in dicts_in(labels)]
+            yield f"labels of {shown(name)}", {"filepath": name}, boxes, names
         return
-    entries = [one for one in content["samples"] if isinstance(one, dict)]
+    entries = dicts_in(content["samples"])
     field = _choose_field(entries, path, which)
     names = _read_targets(path.parent / "metadata.json", field)
     for number, entry in enumerate(entries):
@@ -96,24 +91,22 @@ def _listed(fields: list[str]) -> str:
     return ", ".join(map(shown, fields[:5])) or "none"
 
 
-def _read_targets(path: Path, field: str) -> Names:
+def _read_targets(path: Path, field: str) -> dict[int, str]:
     """The names of the numbers in masks, from the data set's ``metadata.json``."""
-    if not path.is_file():
-        return Names()
-    content = load_json(path)
-    info = content.get("info") if isinstance(content, dict) else None
-    places = [one for one in (content, info) if isinstance(one, dict)]
-    named = [one["mask_targets"].get(field) for one in places if isinstance(one.get("mask_targets"), dict)]
+    content = as_dict(load_json(path)) if path.is_file() else {}
+    places = [content, as_dict(content.get("info"))]
+    named = [as_dict(one.get("mask_targets")).get(field) for one in places]
     named += [one.get("default_mask_targets") for one in places]
     targets = next((one for one in named if isinstance(one, dict)), {})
-    return Names({int(number): str(name) for number, name in targets.items() if number.isdecimal()})
+    return {int(number): str(name) for number, name in targets.items() if number.isdecimal()}
 
 
-def _photo(sample: dict, labels: list[object], names: Names, root: Path, no_areas: Counter[str]) -> MarkedPhoto:
+def _photo(
+    sample: dict, labels: list[object], names: dict[int, str], root: Path, no_areas: Counter[str]
+) -> MarkedPhoto:
     path = sample.get("filepath")
     if not isinstance(path, str) or not path:
         raise BrokenEntry("expected a filepath")
     areas = [area for label in labels for area in areas_of(label, names, root, no_areas)]
-    metadata = sample.get("metadata")
-    said = (metadata.get("height"), metadata.get("width")) if isinstance(metadata, dict) else None
-    return MarkedPhoto(path, said, areas, partial(json.dumps, labels))
+    metadata = as_dict(sample.get("metadata"))
+    return MarkedPhoto(path, (metadata.get("height"), metadata.get("width")), areas, partial(json.dumps, labels))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -20,28 +19,18 @@ from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, numpy_array, unpack
 from robustvit.masks.annotations.shapes import mark_box, place_mask, points_of_shares
-from robustvit.masks.annotations.values import expect_numbers, whole_number
+from robustvit.masks.annotations.values import as_list, expect_numbers, whole_number
 
 _LISTS = {"Detections": "detections", "Polylines": "polylines"}
 _AREAS = frozenset({"Detection", "Polyline", "Segmentation", *_LISTS})
 
 
-@dataclass(frozen=True)
-class Names:
-    """Names of classes by their numbers.
-
-    Attributes:
-        by_number: the names.
-    """
-
-    by_number: dict[int, str] = field(default_factory=dict)
-
-    def of(self, value: object) -> str | None:
-        """Return the name of a label, which may be the number of one."""
-        number = whole_number(value)
-        if number is not None:
-            return self.by_number.get(number, str(number))
-        return value if isinstance(value, str) and value else None
+def _name(value: object, names: dict[int, str]) -> str | None:
+    """Return the name of a label, which may be the number of one."""
+    number = whole_number(value)
+    if number is not None:
+        return names.get(number, str(number))
+    return value if isinstance(value, str) and value else None
 
 
 def is_area(value: object) -> bool:
@@ -54,26 +43,18 @@ def _kind(label: dict) -> str:
     return kind if isinstance(kind, str) else "label without _cls"
 
 
-def areas_of(label: object, names: Names, root: Path, no_areas: Counter[str]) -> Iterator[MarkedArea]:
-    """Yield the areas of a label; others are counted by kind.
-
-    Args:
-        label: of a sample's field.
-        names: of numbers.
-        root: folder of the export, in which mask files lie.
-        no_areas: counts of what marks no area.
-    """
+def areas_of(label: object, names: dict[int, str], root: Path, no_areas: Counter[str]) -> Iterator[MarkedArea]:
+    """Yield the areas of a label, whose mask files lie in ``root``; kinds that mark no area are counted."""
     if not isinstance(label, dict):
         return
     kind = _kind(label)
     if kind in _LISTS:
-        inner = label.get(_LISTS[kind])
-        for one in inner if isinstance(inner, list) else ():
+        for one in as_list(label.get(_LISTS[kind])):
             yield from areas_of(one, names, root, no_areas)
     elif kind == "Detection":
-        yield MarkedArea(names.of(label.get("label")), partial(_detection, label, root), "detection")
+        yield MarkedArea(_name(label.get("label"), names), partial(_detection, label, root), "detection")
     elif kind == "Polyline" and (label.get("closed") or label.get("filled")):
-        yield MarkedArea(names.of(label.get("label")), partial(_polyline, label), "polyline")
+        yield MarkedArea(_name(label.get("label"), names), partial(_polyline, label), "polyline")
     elif kind == "Segmentation":
         yield from _segmentation(label, names, root)
     else:
@@ -122,11 +103,13 @@ def _polyline(label: dict, frame: Frame) -> np.ndarray:
     return frame.fill([points_of_shares(ring, frame, 1) for ring in rings])
 
 
-def _segmentation(label: dict, names: Names, root: Path) -> Iterator[MarkedArea]:
+def _segmentation(label: dict, names: dict[int, str], root: Path) -> Iterator[MarkedArea]:
     """An area for each number in a mask of the whole photo, which is read again where it is drawn."""
     for number in np.unique(_read_ids(label, root)).tolist():
         if number > 0:
-            yield MarkedArea(names.of(number), partial(_equal, label, root, number), f"segmentation, number {number}")
+            yield MarkedArea(
+                _name(number, names), partial(_equal, label, root, number), f"segmentation, number {number}"
+            )
 
 
 def _read_ids(label: dict, root: Path) -> np.ndarray:

@@ -16,6 +16,7 @@ from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
 from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.other_formats import name_format
+from robustvit.masks.annotations.values import holds
 
 _DEEPEST = 100  # elements of XML within one another
 _LONGEST = 80  # of a reason
@@ -64,19 +65,13 @@ def read_json_files(
 ) -> Iterator[tuple[Path, dict]]:
     """Yield the JSON files as ``read_files`` does; those of another format become problems.
 
-    Args:
-        source: the folder or file.
-        form: name of the format.
-        wanted: words for what a file of the format holds.
-        fits: whether a JSON value is of the format; it must be an object.
-        problems: lines that the user sees.
-        leave_out: names of files that describe no photo.
+    ``fits`` says whether a JSON object is of the format, ``wanted`` in words what such an object holds.
     """
     for path, content in read_files(source, form, ".json", load_json, problems, leave_out):
         if isinstance(content, dict) and fits(content):
             yield path, content
             continue
-        coco = isinstance(content, dict) and isinstance(content.get("images"), list) and "annotations" in content
+        coco = holds(content, images=list, annotations=object)
         other = name_format(content) if isinstance(content, dict) else ""
         found = "a COCO file (read it as coco)" if coco else other or "something else"
         problems.append(f"{path}: expected {form} with {wanted}, found {found}; left out")

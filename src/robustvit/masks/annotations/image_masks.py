@@ -64,11 +64,7 @@ def read_plain_masks(
     """List photos whose masks hold one object without a class.
 
     Masks mirror ``images`` by inner folder and stem; where one of the two is flat, the stem is enough.
-
-    Args:
-        source: the folder of masks.
-        images: the folder of photos.
-        kind: what the files hold, see ``read_mask``.
+    ``kind`` is what the files hold, see ``read_mask``.
     """
     problems: list[str] = []
     folder = expect_folder(source, "masks")

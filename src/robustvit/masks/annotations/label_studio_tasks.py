@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from robustvit.common.wording import pluralize, shown
 from robustvit.data.matching import Name
 from robustvit.masks.annotations.objects import BrokenEntry
+from robustvit.masks.annotations.values import as_dict, as_list, dicts_in, holds
 
 NEWEST = "newest"
 _LOOKED_AT = 100
@@ -54,24 +55,16 @@ class Task:
 
 def is_label_studio(content: object) -> bool:
     """Whether a JSON value is an export of Label Studio, JSON or JSON-MIN."""
-    if not isinstance(content, list):
-        return False
-    return any(isinstance(one, dict) and (_is_full(one) or _is_small(one)) for one in content[:_LOOKED_AT])
+    return any(_is_full(one) or any(_small_results(one)) for one in dicts_in(as_list(content)[:_LOOKED_AT]))
 
 
 def _is_full(task: dict) -> bool:
-    return isinstance(task.get("data"), dict) and ("annotations" in task or "completions" in task)
-
-
-def _is_small(task: dict) -> bool:
-    return any(True for _ in _small_results(task))
+    return holds(task, data=dict) and ("annotations" in task or "completions" in task)
 
 
 def _small_results(task: dict) -> Iterator[dict]:
     for value in task.values():
-        for entry in value if isinstance(value, list) else ():
-            if isinstance(entry, dict) and "original_width" in entry:
-                yield entry
+        yield from (entry for entry in dicts_in(value) if "original_width" in entry)
 
 
 def read_tasks(content: list, problems: list[str]) -> dict[str, Task]:
@@ -94,17 +87,14 @@ def read_tasks(content: list, problems: list[str]) -> dict[str, Task]:
 
 
 def _full_task(entry: dict) -> Task:
-    given = entry.get("annotations", entry.get("completions"))
-    annotations = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     task = Task({"file_upload": entry.get("file_upload"), **entry["data"]})
-    task.predictions = len(found) if isinstance(found := entry.get("predictions"), list) else 0
-    for one in annotations:
+    task.predictions = len(as_list(entry.get("predictions")))
+    for one in dicts_in(entry.get("annotations", entry.get("completions"))):
         if one.get("was_cancelled"):
             task.cancelled += 1
         else:
-            results = one.get("result")
-            found = [result for result in results if isinstance(result, dict)] if isinstance(results, list) else []
-            task.annotations.append({"results": found, "when": _time(one), "truth": one.get("ground_truth") is True})
+            results, truth = dicts_in(one.get("result")), one.get("ground_truth") is True
+            task.annotations.append({"results": results, "when": _time(one), "truth": truth})
     return task
 
 
@@ -113,11 +103,7 @@ def _time(entry: dict) -> str:
 
 
 def choose_annotation(task: Task, which: str | None) -> list[dict]:
-    """Return the entries of the annotation that counts: the ground truth, the only one, or the newest if asked for.
-
-    Raises:
-        BrokenEntry: there are several, and nothing says which counts.
-    """
+    """Return the entries of the annotation that counts: the ground truth, the only one, or the newest if asked for."""
     truths = [one for one in task.annotations if one.get("truth")]
     found = truths or task.annotations
     if not found:
@@ -128,11 +114,7 @@ def choose_annotation(task: Task, which: str | None) -> list[dict]:
 
 
 def photo_name(task: Task) -> str:
-    """Return the name of a task's photo, without the address of the server.
-
-    Raises:
-        BrokenEntry: it names none, or several.
-    """
+    """Return the name of a task's photo, without the address of the server."""
     texts = {key: _QUERY.sub("", value) for key, value in task.data.items() if isinstance(value, str)}
     names = {key: text for key, text in texts.items() if Name.of(text).ending}
     uploaded = names.pop("file_upload", None)
@@ -148,8 +130,7 @@ def photo_name(task: Task) -> str:
 
 
 def _count_photos(value: object) -> int:
-    entries = value if isinstance(value, list) else []
-    return sum(isinstance(one, str) and bool(Name.of(_QUERY.sub("", one)).ending) for one in entries)
+    return sum(isinstance(one, str) and bool(Name.of(_QUERY.sub("", one)).ending) for one in as_list(value))
 
 
 def read_results(entries: list[dict]) -> list[Result]:
@@ -172,8 +153,5 @@ def read_results(entries: list[dict]) -> list[Result]:
 
 
 def _labels(entry: dict) -> list[str]:
-    value = entry.get("value")
-    if not isinstance(value, dict):
-        return []
-    lists = [names for key, names in value.items() if key.endswith("labels") and isinstance(names, list)]
+    lists = [as_list(names) for key, names in as_dict(entry.get("value")).items() if key.endswith("labels")]
     return [name for names in lists for name in names if isinstance(name, str) and name]

@@ -23,7 +23,7 @@ from robustvit.masks.annotations.outlines import Frame, as_rectangle, outline_po
 from robustvit.masks.annotations.packed import from_base64, png_values
 from robustvit.masks.annotations.photo_folder import PhotoFolder, photos_inside
 from robustvit.masks.annotations.shapes import place_mask
-from robustvit.masks.annotations.values import expect_numbers
+from robustvit.masks.annotations.values import expect_numbers, holds
 
 # ``rotation`` and ``quadrilateral`` are X-AnyLabeling's, with four corners as ``oriented_rectangle``.
 _AREAS = frozenset({"polygon", "rectangle", "circle", "mask", "oriented_rectangle", "rotation", "quadrilateral"})
@@ -44,7 +44,7 @@ def read_labelme(source: Path, images: Path | None, orientation: Orientation | N
 
 def is_labelme(content: object) -> bool:
     """Whether a JSON value is LabelMe's annotation of a photo."""
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+    return holds(content, shapes=list)
 
 
 def _find_photos(source: Path, files: dict[Path, dict], images: Path | None, problems: list[str]) -> dict[Path, Path]:

@@ -18,7 +18,7 @@ from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.photo_folder import PhotoFolder
-from robustvit.masks.annotations.values import expect_box, expect_confidence
+from robustvit.masks.annotations.values import as_dict, as_list, expect_box, expect_confidence, holds
 
 _USUAL = 0.2  # what the makers of MegaDetector 5 and later advise
 _NAMES = {"1": "animal", "2": "person", "3": "vehicle"}
@@ -67,49 +67,45 @@ def read_megadetector(source: Path, images: Path | None, orientation: Orientatio
 
 def _load(source: Path) -> _Results:
     content = load_json(source)
-    if isinstance(content, list) and content and all(isinstance(one, dict) and "file" in one for one in content):
+    if isinstance(content, list) and content and all(holds(one, file=object) for one in content):
         return _Results(content, None, "pixels", _USUAL)
     if is_speciesnet(content):
         return _Results(
             [_from_speciesnet(one) for one in content["predictions"]], dict(_NAMES), "shares", _USUAL, species=True
         )
-    if isinstance(content, dict) and isinstance(content.get("images"), list):
+    if holds(content, images=list):
         entries, names = content["images"], content.get("detection_categories", _NAMES)
-        if isinstance(names, dict) and all(isinstance(one, dict) and "file" in one for one in entries):
+        if isinstance(names, dict) and all(holds(one, file=object) for one in entries):
             named, species = {key: str(name) for key, name in names.items()}, "classification_categories" in content
             return _Results(entries, named, "shares", _typical(content), species)
-    known = isinstance(content, dict) and "detection_categories" in content
-    other = "something else" if known else name_format(content) or "something else"
+    known = holds(content, detection_categories=object)
+    other = "" if known else name_format(content)
     raise UserError(
-        f"expected MegaDetector's results in {source}, with images that have a file and detections, found {other}: "
+        f"expected MegaDetector's results in {source}, with images that have a file and detections, found "
+        f"{other or 'something else'}: "
         "check the format"
     )
 
 
 def is_speciesnet(content: object) -> TypeGuard[dict]:
     """Whether a JSON value is SpeciesNet's predictions, which hold the boxes of MegaDetector."""
-    entries = content.get("predictions") if isinstance(content, dict) else None
-    return (
-        isinstance(entries, list)
-        and bool(entries)
-        and all(isinstance(one, dict) and "filepath" in one for one in entries)
-    )
+    entries = as_list(as_dict(content).get("predictions"))
+    return bool(entries) and all(holds(one, filepath=object) for one in entries)
 
 
 def _from_speciesnet(entry: dict) -> dict:
-    failures = entry.get("failures")
-    failed = isinstance(failures, list) and "DETECTOR" in failures
-    return {"file": entry["filepath"], "detections": entry.get("detections"), "failure": failures if failed else None}
+    failures = as_list(entry.get("failures"))
+    failed = failures if "DETECTOR" in failures else None
+    return {"file": entry["filepath"], "detections": entry.get("detections"), "failure": failed}
 
 
 def _typical(content: dict) -> float:
     """The threshold that the file calls typical of its detector."""
-    info = content.get("info")
-    about = info.get("detector_metadata") if isinstance(info, dict) else None
+    about = as_dict(as_dict(content.get("info")).get("detector_metadata"))
     try:
-        said = expect_confidence(about.get("typical_detection_threshold")) if isinstance(about, dict) else None
+        said = expect_confidence(about.get("typical_detection_threshold"))
     except BrokenEntry:
-        said = None
+        return _USUAL
     return _USUAL if said is None else said
 
 
@@ -131,7 +127,7 @@ def _photos(results: _Results, problems: list[str]) -> list[MarkedPhoto]:
 
 
 def _box(detection: object, where: str, results: _Results) -> MarkedBox:
-    entry = detection if isinstance(detection, dict) else {}
+    entry = as_dict(detection)
     given, sides = entry.get("category"), results.units == "shares"
     name = None if given is None else str(given) if results.names is None else results.names.get(str(given))
 

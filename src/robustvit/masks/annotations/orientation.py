@@ -84,7 +84,7 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 
 def view_photo(path: Path, said: object, orientation: Orientation | None, words: str = "the annotation says") -> View:
-    """Return the frame in which a photo was annotated.
+    """Return the frame in which a photo was annotated; refuse another size than the photo's.
 
     Args:
         path: the photo.

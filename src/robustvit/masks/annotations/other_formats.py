@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 
+from robustvit.masks.annotations.values import as_list, holds
+
 _LOOKED_AT = 100  # entries of a long list
+# The types of the values that an object of each format has under some names.
+_OBJECTS: tuple[tuple[dict[str, type], str], ...] = (
+    ({"shapes": object}, "a LabelMe file (read it as labelme)"),
+    (
+        {"image": dict, "annotations": list},
+        "a file of SA-1B, which has one for each photo and no classes (read it as sa-1b)",
+    ),
+    ({"detection_categories": object}, "results of MegaDetector (read them as megadetector)"),
+    ({"objects": list, "size": object}, "a file of Supervisely (read it as supervisely)"),
+    ({"items": list, "categories": dict}, "a file of Datumaro (read it as datumaro)"),
+    ({"item": dict, "annotations": list}, "a file of Darwin, of V7 (export the set as COCO)"),
+    ({"instances": list, "metadata": dict}, "a file of SuperAnnotate (export the set as COCO)"),
+    ({"data_row": object}, "an export of Labelbox (convert it to COCO)"),
+    ({"samples": list}, "a file of FiftyOne (read it as fiftyone)"),
+)
 
 
 def name_format(content: object) -> str:
@@ -14,7 +30,17 @@ def name_format(content: object) -> str:
         return _name_list(content)
     if not isinstance(content, dict):
         return ""
-    return next((words for fits, words in _OBJECTS if fits(content)), "")
+    if _any_has(content.get("annotations"), "segments_info"):
+        return (
+            "panoptic COCO, whose masks are PNG files of segment ids (convert it to COCO's detection format, with "
+            "panoptic2detection_coco_format.py of panopticapi)"
+        )
+    if "_via_img_metadata" in content or _any_has(list(islice(content.values(), _LOOKED_AT)), "regions"):
+        return "a project of the VGG Image Annotator (export its annotations as COCO)"
+    if named := next((words for kinds, words in _OBJECTS if holds(content, **kinds)), ""):
+        return named
+    settings = "images" not in content and ("names" in content or "train" in content)
+    return "what may be the settings of a YOLO data set (read its folder as yolo)" if settings else ""
 
 
 def _name_list(entries: list) -> str:
@@ -29,47 +55,5 @@ def _name_list(entries: list) -> str:
     return "a list of results, not of annotations (make it the annotations of a file with images and categories)"
 
 
-def _any_has(entries: object, key: str) -> bool:
-    return isinstance(entries, list) and any(isinstance(one, dict) and key in one for one in entries[:_LOOKED_AT])
-
-
-def _is_via(content: dict) -> bool:
-    return "_via_img_metadata" in content or _any_has(list(islice(content.values(), _LOOKED_AT)), "regions")
-
-
-_OBJECTS: tuple[tuple[Callable[[dict], bool], str], ...] = (
-    (lambda content: "shapes" in content, "a LabelMe file (read it as labelme)"),
-    (
-        lambda content: _any_has(content.get("annotations"), "segments_info"),
-        "panoptic COCO, whose masks are PNG files of segment ids (convert it to COCO's detection format, with "
-        "panoptic2detection_coco_format.py of panopticapi)",
-    ),
-    (
-        lambda content: isinstance(content.get("image"), dict) and isinstance(content.get("annotations"), list),
-        "a file of SA-1B, which has one for each photo and no classes (read it as sa-1b)",
-    ),
-    (lambda content: "detection_categories" in content, "results of MegaDetector (read them as megadetector)"),
-    (_is_via, "a project of the VGG Image Annotator (export its annotations as COCO)"),
-    (
-        lambda content: isinstance(content.get("objects"), list) and "size" in content,
-        "a file of Supervisely (read it as supervisely)",
-    ),
-    (
-        lambda content: isinstance(content.get("items"), list) and isinstance(content.get("categories"), dict),
-        "a file of Datumaro (read it as datumaro)",
-    ),
-    (
-        lambda content: isinstance(content.get("item"), dict) and isinstance(content.get("annotations"), list),
-        "a file of Darwin, of V7 (export the set as COCO)",
-    ),
-    (
-        lambda content: isinstance(content.get("instances"), list) and isinstance(content.get("metadata"), dict),
-        "a file of SuperAnnotate (export the set as COCO)",
-    ),
-    (lambda content: "data_row" in content, "an export of Labelbox (convert it to COCO)"),
-    (lambda content: isinstance(content.get("samples"), list), "a file of FiftyOne (read it as fiftyone)"),
-    (
-        lambda content: "images" not in content and ("names" in content or "train" in content),
-        "what may be the settings of a YOLO data set (read its folder as yolo)",
-    ),
-)
+def _any_has(entries: object, name: str) -> bool:
+    return any(holds(one, **{name: object}) for one in as_list(entries)[:_LOOKED_AT])

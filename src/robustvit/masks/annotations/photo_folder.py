@@ -42,16 +42,10 @@ class PhotoFolder:
         raise UserError(f"expected the annotated photos in {looked}, found none: name their folder with --images")
 
     def separate(self, source: Path, masks: Mapping[str, Path]) -> dict[str, Path]:
-        """Tell masks from photos where the folder of one lies in that of the other, or is the same.
+        """Tell masks from photos where the folder of one lies in that of the other, or is the same; return the masks.
 
-        In one folder, masks are those that ``masks_beside`` finds.
-
-        Args:
-            source: folder of the masks.
-            masks: files in it by their paths; photos that are among them are dropped from here.
-
-        Returns:
-            Those that are masks.
+        In one folder, masks are those that ``masks_beside`` finds. ``masks`` are all files in the folder ``source`` by
+        their paths; photos among them are dropped from this folder.
         """
         ours, theirs = self.folder.resolve(), source.resolve()
         if ours in theirs.parents:

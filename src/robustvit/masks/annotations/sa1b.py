@@ -17,6 +17,7 @@ from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
 from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.values import holds
 
 _DOUBT = "its annotation marks several areas and names none, so which is the object is not known"
 
@@ -45,11 +46,7 @@ def read_sa1b(source: Path, images: Path | None, orientation: Orientation | None
 
 def is_sa1b(content: object) -> bool:
     """Whether a JSON value is SA-1B's annotation of a photo."""
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("image"), dict)
-        and isinstance(content.get("annotations"), list)
-    )
+    return holds(content, image=dict, annotations=list)
 
 
 def _draw(entry: object, frame: Frame) -> np.ndarray:

@@ -19,14 +19,7 @@ def turn(points: np.ndarray, degrees: float, pivot: tuple[float, float]) -> np.n
 def mark_box(
     frame: Frame, box: Box, degrees: float = 0.0, pivot: tuple[float, float] | None = None
 ) -> Box | np.ndarray:
-    """Return an upright box as it is, and a turned one as a mask.
-
-    Args:
-        frame: of the photo.
-        box: before it is turned.
-        degrees: by which it is turned clockwise.
-        pivot: the point around which; None for its centre.
-    """
+    """Return an upright box as it is, and one that is turned clockwise around a pivot, or its centre, as a mask."""
     left, top, right, bottom = box
     if not (left < right and top < bottom):
         raise BrokenEntry("a box without an area")
@@ -54,13 +47,9 @@ def ellipse_mask(frame: Frame, x: float, y: float, radii: tuple[float, float], d
 
 
 def place_mask(frame: Frame, inner: np.ndarray, left: int, top: int) -> np.ndarray:
-    """Return a mask of the frame's size with a smaller one ``(h, w)`` in it; what is outside is cut off.
+    """Return a mask of the frame's size with a smaller one ``(h, w)``, in [0, 1], whose first pixel is at left and top.
 
-    Args:
-        frame: of the photo.
-        inner: values in [0, 1].
-        left: column of its first pixel.
-        top: row of its first pixel.
+    What is outside the frame is cut off.
     """
     mask = np.zeros((frame.height, frame.width), dtype=np.float32)
     rows, columns = slice(max(top, 0), max(top + inner.shape[0], 0)), slice(max(left, 0), max(left + inner.shape[1], 0))

@@ -20,7 +20,7 @@ from robustvit.masks.annotations.outlines import Frame, cut_to, outline_points
 from robustvit.masks.annotations.packed import from_base64, png_values, unpack
 from robustvit.masks.annotations.photo_folder import PhotoFolder
 from robustvit.masks.annotations.shapes import mark_box, place_mask
-from robustvit.masks.annotations.values import expect_category, expect_numbers
+from robustvit.masks.annotations.values import as_dict, as_list, expect_category, expect_numbers, holds
 
 _NO_PHOTOS = frozenset({"meta.json", "obj_class_to_machine_color.json", "key_id_map.json"})
 
@@ -44,29 +44,27 @@ def read_supervisely(source: Path, images: Path | None, orientation: Orientation
 
 def is_supervisely(content: object) -> bool:
     """Whether a JSON value is Supervisely's annotation of a photo."""
-    return isinstance(content, dict) and isinstance(content.get("objects"), list) and "size" in content
+    return holds(content, objects=list, size=object)
 
 
 def _photo(content: dict, path: Path, name: str, listing: PhotoListing) -> MarkedPhoto:
     areas = []
     for number, entry in enumerate(content["objects"]):
-        kind = entry.get("geometryType") if isinstance(entry, dict) else None
+        kind = as_dict(entry).get("geometryType")
         where = f"object {number} ({shown(kind)})"
         with listing.leaving_out(f"{path}: {where}"):
-            if not isinstance(entry, dict) or not isinstance(kind, str):
+            if not isinstance(kind, str):
                 raise BrokenEntry("expected an object with a geometryType")
             if kind in _DRAWN:
                 areas.append(MarkedArea(expect_category(entry.get("classTitle")), partial(_DRAWN[kind], entry), where))
             else:
                 listing.no_areas[kind] += 1
-    size = content["size"]
-    said = (size.get("height"), size.get("width")) if isinstance(size, dict) else None
-    return MarkedPhoto(name, said, areas, partial(json.dumps, content["objects"]))
+    size = as_dict(content["size"])
+    return MarkedPhoto(name, (size.get("height"), size.get("width")), areas, partial(json.dumps, content["objects"]))
 
 
 def _points(entry: dict, inner: str) -> list:
-    found = entry["points"].get(inner) if isinstance(entry.get("points"), dict) else None
-    return found if isinstance(found, list) else []
+    return as_list(as_dict(entry.get("points")).get(inner))
 
 
 def _polygon(entry: dict, frame: Frame) -> np.ndarray:
@@ -102,8 +100,7 @@ def _alpha_mask(entry: dict, frame: Frame) -> np.ndarray:
 
 def _unpack(packed: object) -> tuple[np.ndarray, int, int]:
     """A packed image, and the column and row of its first pixel."""
-    origin = packed.get("origin") if isinstance(packed, dict) else None
-    if not isinstance(packed, dict) or not isinstance(origin, list) or len(origin) != 2:
+    if not holds(packed, origin=list) or len(origin := packed["origin"]) != 2:
         raise BrokenEntry("a bitmap without data and origin")
     left, top = (round(number) for number in expect_numbers("a bitmap", *origin))
     return png_values(unpack(from_base64(packed.get("data")))), left, top

@@ -45,13 +45,7 @@ def foregrounds(
 
     ``largest`` gives one mask: all objects of the category that covers most. ``all`` gives a mask for each category. In
     a class folder, the folder is the class: the objects of the category of that name, else all of them. Crowds count
-    as objects of their category.
-
-    Args:
-        objects: as they were read.
-        categories: categories to use; all when empty.
-        label_from: ``all``, or else the largest.
-        folder: the class folder that the photo lies in, if any.
+    as objects of their category. Without ``categories`` all are used; ``folder`` is the photo's class folder, if any.
     """
     groups: dict[str | None, AnnotatedObject] = {}
     for one in objects:

@@ -1,10 +1,11 @@
-"""Numbers, ids and names in annotations, whatever type the tool gave them: 1, 1.0, "1" and "0001"."""
+"""Values in annotations, of whatever type the tool gave them: numbers, ids, names, boxes, and JSON objects."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from robustvit.common.wording import shown
 from robustvit.masks.annotations.objects import Box, BrokenEntry
@@ -14,6 +15,28 @@ Id = int | str
 FARTHEST = 1e6  # pixels from any photo, beyond which a number is a mistake
 _HUGE = 10**80  # Python refuses to print numbers of thousands of digits
 _NUMBER = re.compile(r"\s*0*([0-9]{1,80})(\.0+)?\s*", re.ASCII)
+
+
+def as_dict(value: object) -> dict:
+    """Return a JSON object as it is, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list:
+    """Return a list as it is, and an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def dicts_in(value: object) -> list[dict]:
+    """Return the JSON objects in a list; none for anything else."""
+    return [one for one in as_list(value) if isinstance(one, dict)]
+
+
+def holds(content: object, **kinds: type) -> TypeGuard[dict]:
+    """Whether a JSON value is an object with values of these types under these names."""
+    return isinstance(content, dict) and all(
+        name in content and isinstance(content[name], kind) for name, kind in kinds.items()
+    )
 
 
 def whole_number(value: object) -> int | None:

@@ -31,10 +31,7 @@ def read_lines(
 ) -> tuple[dict[Path, list[YoloLine]], set[Path]]:
     """Return the usable lines of label files, and the files that say that there is no object.
 
-    Args:
-        files: the label files.
-        names: numbers of the classes that have names; any, if none has.
-        problems: lines that the user sees.
+    ``names`` are the numbers of the classes that have names; if none has, any number is a class.
     """
     lines: dict[Path, list[YoloLine]] = {}
     blank: set[Path] = set()
@@ -95,9 +92,7 @@ def hold_tracks(lines: Sequence[Sequence[float]]) -> bool:
 def as_box(numbers: Sequence[float], tracked: bool = False) -> tuple[Box, float | None] | None:
     """Return the box and the confidence of a line without its class; None for an outline.
 
-    Args:
-        numbers: centre, width and height; perhaps a confidence; perhaps the number of a track.
-        tracked: whether six numbers are a box.
+    A box has centre, width and height, perhaps a confidence and, where boxes are ``tracked``, the number of a track.
     """
     count = len(numbers)
     if not (_BOX_NUMBERS <= count < _TRACKED or (count == _TRACKED and tracked)):

@@ -28,10 +28,7 @@ class _Job:
 class RelevanceMask(MaskSource):
     """The relevance of the predicted class, above its mean, as in the paper's segmentation test.
 
-    Args:
-        model: the classifier.
-        method: of the map.
-        refine: align the mask with the photo's edges by the bilateral solver.
+    With ``refine``, the bilateral solver aligns the mask with the photo's edges.
     """
 
     name = "relevance"

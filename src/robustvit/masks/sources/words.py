@@ -196,13 +196,7 @@ def _is_path(name: str) -> bool:
 
 
 def _load_network(kind: type[PreTrainedModel], name: str, types: Collection[str]) -> PreTrainedModel:
-    """Load a network; refuse another kind of model, and weights that lack a part of it, which would stay random.
-
-    Args:
-        kind: class of transformers.
-        name: on the hub, or a folder.
-        types: what ``model_type`` in its ``config.json`` may be.
-    """
+    """Load a network; refuse another kind of model, and weights that lack a part of it, which would stay random."""
     found = import_extra("transformers", "transformers").AutoConfig.from_pretrained(name).model_type
     if found not in types:
         raise UserError(f"expected a model of type {' or '.join(types)} for this --method, {name} is {found}")

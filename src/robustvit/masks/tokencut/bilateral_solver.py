@@ -145,11 +145,7 @@ def bilateral_solver(
 def refined_mask(soft: np.ndarray) -> np.ndarray:
     """Return the mask in a solution: above 0.5, holes filled, the second-largest part (the background counts too).
 
-    Args:
-        soft: ``(H, W)``.
-
-    Returns:
-        ``(H, W)`` bool; empty where nothing, or everything, is above 0.5.
+    It is ``(H, W)`` bool, and empty where nothing, or everything, is above 0.5.
     """
     labels, parts = ndimage.label(ndimage.binary_fill_holes(soft > 0.5))
     sizes = np.bincount(labels.ravel(), minlength=parts + 1)

@@ -134,11 +134,7 @@ def refine_mask(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, floa
     """Align a coarse mask with a photo's edges; return it and its intersection over union with the coarse one.
 
     The solver may return the background: its mask is inverted if that agrees better. Below an IoU of one half, the
-    coarse mask stays.
-
-    Args:
-        coarse: ``(H, W)`` bool.
-        photo: ``(H, W, 3)`` uint8.
+    coarse mask stays. Masks are ``(H, W)`` bool, the photo ``(H, W, 3)`` uint8.
     """
     height, width = coarse.shape
     scale = min(1.0, _SOLVER_SIDE / max(height, width))

@@ -45,15 +45,7 @@ class Cut:
 
 
 def similar_patches(features: np.ndarray, threshold: float = 0.2) -> np.ndarray:
-    """Return which patches are similar: cosine above ``threshold``.
-
-    Args:
-        features: ``(N, C)``.
-        threshold: tau, in [-1, 1).
-
-    Returns:
-        ``(N, N)`` bool.
-    """
+    """Return which patches are similar, ``(N, N)`` bool: those of ``(N, C)`` whose cosine is above tau, in [-1, 1)."""
     features = np.asarray(features, dtype=np.float32)
     if not np.isfinite(features).all():
         raise UserError("expected finite features, got NaN or infinite ones: the model does not suit this image")
