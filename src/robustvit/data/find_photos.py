@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, option_name
 from robustvit.common.options import NoObject
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.common.progress import warn
@@ -126,9 +126,9 @@ def _list_photos(
         return _read_list(images, columns, notes, several)
     of_folders = ("class_folders", "group_by")
     if named := next((name for name, value in vars(columns).items() if value and name not in of_folders), None):
-        option = "--" + named.replace("_", "-")
         raise UserError(
-            f"{option} belongs to a list or a set, {Path(images)} is a folder: leave it out, or name the list"
+            f"{option_name(named)} belongs to a list or a set, {Path(images)} is a folder: leave it out, or name the "
+            "list"
         )
     return _read_folder(Path(images), masks, notes, columns)
 
