@@ -120,11 +120,13 @@ class CachedLabels(CachedPhotos, LabelledPhotos):
     """``LabelledPhotos`` without randomness, each read once; a class's mask takes 4 bytes per pixel."""
 
 
-def _hold_photos(photos: Sequence[Photo], model: Classifier, own: Preprocessing, **options: Any) -> CachedPhotos:
+def _hold_photos(
+    photos: Sequence[Photo], model: Classifier, own: Preprocessing, mask_format: MaskFormat, room: int | None
+) -> CachedPhotos:
     """Return photos without randomness, with all their labels for a multi-label model; ``own`` preprocesses them."""
     if model.head_kind == "multi-label":
-        return CachedLabels(photos, own, classes=model.num_classes, **options)
-    return CachedPhotos(photos, own, **options)
+        return CachedLabels(photos, own, classes=model.num_classes, mask_format=mask_format, room=room)
+    return CachedPhotos(photos, own, mask_format=mask_format, room=room)
 
 
 def see_photos(
@@ -136,7 +138,7 @@ def see_photos(
         return LabelledPhotos(photos, own, classes=model.num_classes, augment=True, mask_format=mask_format)
     if augment:
         return CachedPhotos(photos, own, augment=True, mask_format=mask_format, room=ROOM)
-    return _hold_photos(photos, model, own, mask_format=mask_format, room=ROOM)
+    return _hold_photos(photos, model, own, mask_format, ROOM)
 
 
 class ReadOnce:
@@ -165,7 +167,7 @@ class ReadOnce:
         """Return the photos as a model sees them."""
         own, labelled = model.preprocessing, self.classes_of or model
         if own not in self._read:
-            self._read[own] = _hold_photos(self.photos, labelled, own, mask_format=self.mask_format, room=self.room)
+            self._read[own] = _hold_photos(self.photos, labelled, own, self.mask_format, self.room)
             if self.workers is not None:
                 self._read[own].read(self.workers)
         return self._read[own]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from PIL import Image
@@ -88,14 +88,24 @@ def compose_scene(
     return np.asarray(scene), np.where(np.asarray(alpha) >= 128, 255, 0).astype(np.uint8)
 
 
-def make_scene(label: int, background: int, rng: np.random.Generator, *, part: Part = "all", **placing: Any) -> Scene:
+class Placing(TypedDict, total=False):
+    """Keywords of ``compose_scene`` that place the object."""
+
+    center: Point | None
+    area: float | None
+    angle: float | None
+
+
+def make_scene(
+    label: int, background: int, rng: np.random.Generator, *, part: Part = "all", **placing: Unpack[Placing]
+) -> Scene:
     """Draw one scene of the benchmark.
 
     Args:
         label: index into ``CLASSES``.
         background: index into ``BACKGROUNDS``.
         rng: source of all randomness.
-        part: as in ``compose_scene``, as are ``center``, ``area`` and ``angle`` in ``placing``.
+        part: as in ``compose_scene``, as is ``placing``.
     """
     if not (0 <= label < len(CLASSES) and 0 <= background < len(BACKGROUNDS)):
         raise UserError(f"expected label and background below {len(CLASSES)}, got {label} and {background}")
