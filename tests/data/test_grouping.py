@@ -145,6 +145,7 @@ def test_of_photos_that_were_given_to_judge_only_those_of_the_group_do():
     [
         ([photo("1", None)], "a", "found none: name their column"),
         ([photo("1", "a"), photo("2", "b")], "c", "expected --leave-out to be one of a, b"),
+        ([photo("1", "a"), photo("2", "b")], ",", "expected --leave-out to be one of a, b, got ''"),
         ([photo("1", "a")], "a", "photos of other groups"),
     ],
 )

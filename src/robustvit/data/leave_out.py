@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.common.wording import pluralize
+from robustvit.common.wording import list_names, pluralize
 from robustvit.data.given_photos import FoundPhotos
 from robustvit.data.notes import add_note
 from robustvit.data.photo import Photo
@@ -50,8 +50,7 @@ def leave_groups_out(found: FoundPhotos, asked: Sequence[str] | str, notes: list
 def _read_names(asked: Sequence[str] | str, known: set[str]) -> list[str]:
     if not known:
         raise UserError("expected groups to leave one out, found none: name their column or folders with --group-by")
-    names = [asked] if isinstance(asked, str) and asked in known else asked
-    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    names = [asked] if isinstance(asked, str) and asked in known else list_names(asked) or [""]  # which is refused
     for name in names:
         expect_one_of("--leave-out", name, sorted(known))
     return names

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Intervention
@@ -35,7 +35,9 @@ _OWN = (
 def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOptions, spread: Spread) -> ShiftPlan:
     """Read every photo and every plain background that is drawn, and make a plan; ``spread`` is of ``spread_work``."""
     look = partial(survey, size=options.size or PHOTO_SIZE, mask_format=options.mask_format)
-    found = [seen for _, seen in sorted(_track(spread(look, photos), len(photos)), key=itemgetter(0))]
+    with bar() as progress:
+        looks = progress.track(spread(look, photos), total=len(photos), description="looking at photos and masks")
+        found = [seen for _, seen in sorted(looks, key=itemgetter(0))]
     plan = plan_variants(photos, found, options) if options.variants else ShiftPlan()
     if options.moved:
         plan += plan_grids(photos, found, options, plain)
@@ -48,11 +50,6 @@ def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOp
         share = f"{len(small)} of {pluralize(len({background for background, _ in used}), 'background')}"
         plan.notes.append(f"Enlarged, for they are smaller than the images: {share}.")
     return plan
-
-
-def _track(results: Iterator[tuple[int, Any]], total: int) -> Iterator[tuple[int, Any]]:
-    with bar() as progress:
-        yield from progress.track(results, total=total, description="looking at photos and masks")
 
 
 def plan_variants(photos: Sequence[Photo], found: Sequence[PhotoSurvey], options: ShiftOptions) -> ShiftPlan:

@@ -35,7 +35,8 @@ def read_text_list(path: Path) -> PhotoTable:
     for number, line in kept:
         pair = _split(line, finder, behind)
         if pair is None:
-            if not rows and _names_columns(line):
+            names = (name.strip('" ').casefold() for name in re.split(r"[,;|\t]", line))
+            if not rows and any(name in IMAGE_COLUMNS for name in names):
                 return as_photo_table(read_csv(path, what="a list"), path)
             raise UserError(_explain(path, number, line, finder))
         behind, image, label = pair
@@ -68,10 +69,6 @@ def _split(line: str, finder: ListedFiles, behind: int) -> tuple[int, str, str] 
             if finder.leads_to_one(image):
                 return count, image, label
     return None
-
-
-def _names_columns(line: str) -> bool:
-    return any(name.strip('" ').casefold() in IMAGE_COLUMNS for name in re.split(r"[,;|\t]", line))
 
 
 def _label_by_folder(rows: list[dict[str, str]], name: str) -> tuple[str, ...]:
