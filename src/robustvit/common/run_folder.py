@@ -112,7 +112,7 @@ class RunFolder:
         """Return the settings of the run."""
         path = self.path / _MARK
         if not path.exists():
-            raise UserError(f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote")
+            raise UserError(f"expected a run folder with {_MARK} at {self.path}: name a folder that finetune wrote")
         try:
             found = read_mapping(path)
         except UserError as error:

@@ -40,8 +40,8 @@ def check_job() -> None:
         return
     said = ", ".join(f"{name}={value:.40}" for name, value in given.items())
     raise UserError(
-        f"expected WORLD_SIZE and RANK as torchrun and accelerate launch set them, the environment holds {said}: start "
-        "with one of these, or unset " + " and ".join(given)
+        f"expected WORLD_SIZE and RANK as torchrun and accelerate launch set them, but the environment has {said}: "
+        "start with one of these, or unset " + " and ".join(given)
     )
 
 

@@ -39,17 +39,17 @@ def write_examples(folder: str | Path, class_names: list[str]) -> list[Example]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not set(CLASSES) <= set(class_names):
-        return [_written(name, sample_photo(photo), None, folder) for name, photo in _PHOTOS.items()]
+        return [_write_example(name, sample_photo(photo), None, folder) for name, photo in _PHOTOS.items()]
     found = []
     for number, (label, background) in enumerate(_SCENES):
         scene = make_scene(label, background, np.random.default_rng([11, number]), part="test")
         where = "its usual background" if label == background else "another background"
         name = f"{CLASSES[label]} on {where} ({BACKGROUNDS[background]})"
-        found.append(_written(name, Image.fromarray(scene.image), scene.mask, folder))
+        found.append(_write_example(name, Image.fromarray(scene.image), scene.mask, folder))
     return found
 
 
-def _written(name: str, photo: Image.Image, mask: np.ndarray | None, folder: Path) -> Example:
+def _write_example(name: str, photo: Image.Image, mask: np.ndarray | None, folder: Path) -> Example:
     file = folder / f"{name.replace(' ', '-').replace('(', '').replace(')', '')}.png"
     photo.convert("RGB").save(file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()

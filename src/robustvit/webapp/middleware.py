@@ -57,7 +57,7 @@ class LimitedRequests:
                 if fits:
                     await self.app(scope, _count(receive, most), send)
                 else:
-                    await refuse(send, 507, "The server holds as many files as it may: try again in an hour.")
+                    await refuse(send, 507, "The space for uploads is full: try again in an hour.")
             return
         message = await _whole_message(receive, most)
         if message is None:
@@ -227,4 +227,4 @@ class PlainFailures:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             warn(f"a request to {scope['path'][:80]} failed ({reason})")
             if not started:
-                await refuse(send, 400, "The request is not one of this page: reload the page.")
+                await refuse(send, 400, "The page cannot send such a request: reload it.")

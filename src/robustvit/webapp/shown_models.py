@@ -11,7 +11,7 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import read_verdict
+from robustvit.common.verdict import Verdict, read_verdict
 from robustvit.data.trained_photos import TrainedPhotos, photos_behind
 from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
@@ -50,16 +50,12 @@ def load_shown(stack: ExitStack, given: ShownModels) -> LoadedModels:
         normalization=given.normalization or "model",
         class_names=given.class_names,
     )
-    classifier, baseline = load_given(models), models.baseline
-    try:
-        other = load_baseline(models, classifier)
-    except UserError as error:
-        if run is None or baseline != "original":
-            raise
-        warn(f"the original model is not shown: {error}")
-        intro += "The original model is not shown: start the app with `--baseline FOLDER` to see it. "
-        baseline = other = None
-    titles = ("Original model", _title(run)) if baseline == "original" else ("Baseline", "Model")
+    classifier = load_given(models)
+    other, note = _load_other(models, classifier, run)
+    baseline = None if note else models.baseline
+    verdict = read_verdict(run.verdict) if run is not None and run.verdict.is_file() else None
+    guided = "Guided model" if verdict is None else verdict.title  # robust only if the verdict says so
+    titles = ("Original model", guided) if baseline == "original" else ("Baseline", "Model")
     shown = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
     audit: dict[str, Any] = {
         "model": model, "baseline": baseline, "checkpoint": given.checkpoint, "normalization": models.normalization,
@@ -67,7 +63,7 @@ def load_shown(stack: ExitStack, given: ShownModels) -> LoadedModels:
     }  # fmt: skip
     if small:  # small supervised models separate objects in centred tokens
         audit |= {"mask_feature": "tokens", "mask_centre": True}
-    intro += _describe(model, baseline, run)
+    intro += note + _describe(model, baseline, verdict)
     return LoadedModels(shown, intro, audit, photos_behind(model, baseline, given.checkpoint))
 
 
@@ -86,9 +82,15 @@ def _choose_model(stack: ExitStack, given: ShownModels) -> tuple[str, str]:
     )
 
 
-def _title(run: RunFolder | None) -> str:
-    """Return the title of a run's model: robust only if its verdict says so."""
-    return read_verdict(run.verdict).title if run is not None and run.verdict.is_file() else "Guided model"
+def _load_other(models: ComparedModels, classifier: Classifier, run: RunFolder | None) -> tuple[Classifier | None, str]:
+    """Load the model to compare with; a note says so if the original of a run no longer exists."""
+    try:
+        return load_baseline(models, classifier), ""
+    except UserError as error:
+        if run is None or models.baseline != "original":
+            raise
+        warn(f"the original model is not shown: {error}")
+        return None, "The original model is not shown: start the app with `--baseline FOLDER` to see it. "
 
 
 def backbone_options(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:
@@ -99,15 +101,15 @@ def backbone_options(model: str, baseline: str | None, checkpoint: str | None) -
     return {"mask_model": config["model"] or config["recipe"], "mask_checkpoint": config["checkpoint"]}
 
 
-def _describe(model: str, baseline: str | None, run: RunFolder | None) -> str:
+def _describe(model: str, baseline: str | None, verdict: Verdict | None) -> str:
     """Return the names of the models, and the verdict of a run, as Markdown."""
     words = []
     if baseline is not None or not Path(model.removeprefix("local-dir:")).is_absolute():
         words.append(_format_name("Model", model))
     if baseline not in (None, "original"):
         words.append(_format_name("Baseline", str(baseline)))
-    if run is not None and run.verdict.is_file():
-        words.append(f"Verdict of its run: {read_verdict(run.verdict).sentence}")
+    if verdict is not None:
+        words.append(f"Verdict of its run: {verdict.sentence}")
     return " ".join(words)
 
 
