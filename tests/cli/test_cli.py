@@ -225,13 +225,13 @@ MISTAKES = {
 def test_mistakes_are_one_line_and_exit_code_two(capsys, tmp_path, monkeypatch, model_folder, photos, case):
     import pickle
 
-    from helpers.hostile import Trap
+    from helpers.hostile import Evil
 
     monkeypatch.chdir(tmp_path)
     Path("thesis").mkdir()
     Path("thesis/chapter.txt").write_text("words")
     Path("wrong.yaml").write_text("modle: x\n")
-    Path("evil.pth").write_bytes(pickle.dumps(Trap()))
+    Path("evil.pth").write_bytes(pickle.dumps(Evil("trapped")))
     for name, text in (("foreign", "optimizer: adam"), ("broken", "a: [1"), ("run", "robustvit: 0.1.0\nmodel: m")):
         Path(name).mkdir()
         Path(name, "config.yaml").write_text(text)

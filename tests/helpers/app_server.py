@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -67,14 +65,6 @@ def call(client: httpx.Client, name: str, *data: Any, session: str | None = None
             elif kind == "data" and event in ("complete", "error"):
                 return event, json.loads(content)
     raise AssertionError("no answer")
-
-
-def write_huge(path: Path, side: int = 30_000) -> None:
-    """A PNG whose header says that it is huge, as that of a decompression bomb does."""
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"0")), (b"IEND", b""))
-    parts = [struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 def as_photo(path: str) -> dict[str, Any]:

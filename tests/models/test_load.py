@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers.drawn_photos import CLASSES
-from helpers.hostile import Trap
+from helpers.hostile import Evil
 from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, UserError, classes, evaluate, explain, load_model
 from robustvit.models.recipes import CARDS, model_card
@@ -108,9 +108,9 @@ def test_position_embedding_is_resampled(tmp_path, network):
 def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, monkeypatch, network, legacy):
     monkeypatch.chdir(tmp_path)
     if legacy:
-        (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Trap()}))
+        (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Evil("trapped")}))
     else:
-        torch.save({"state_dict": network.state_dict(), "extra": Trap()}, "evil.pth")
+        torch.save({"state_dict": network.state_dict(), "extra": Evil("trapped")}, "evil.pth")
     with pytest.raises(UserError, match=r"evil\.pth"):
         load_model(network, checkpoint="evil.pth")
     assert not (tmp_path / "trapped").exists()

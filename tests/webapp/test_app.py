@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.app_server import write_huge
 from helpers.drawn_photos import CLASSES, draw_photo
+from helpers.hostile import png
 from helpers.new_formats import write_dicom
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError
@@ -178,7 +178,7 @@ def test_examples_of_models_that_know_the_scenes_have_masks(tmp_path):
 
 def test_photos_beyond_the_limits_are_refused_undecoded(explorer, tmp_path):
     limits = explorer.limits
-    write_huge(tmp_path / "bomb.png")
+    png(tmp_path / "bomb.png", 30_000, 30_000)
     Image.new("RGB", (200, 200)).save(tmp_path / "large.png")
     (tmp_path / "heavy.png").write_bytes(b"x" * 200_001)
     (tmp_path / "letter.jpg").write_text("Dear all")

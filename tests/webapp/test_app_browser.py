@@ -17,8 +17,9 @@ from PIL import Image
 
 pytest.importorskip("gradio")
 
-from helpers.app_server import running, write_huge
+from helpers.app_server import running
 from helpers.browser import chromium
+from helpers.hostile import png
 from robustvit.data.embedded.scenes import CLASSES, make_scene
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -209,7 +210,7 @@ def test_files_that_cannot_be_used_are_explained(page, tmp_path):
     page.get_by_role("alert").get_by_text("letter.png is not an image").wait_for()
     assert page.locator("#rv-answers img").count() == 0  # no answer to another photo is left
     assert page.locator("#rv-photo").get_by_role("button", name="Remove Image").count() == 1
-    write_huge(tmp_path / "huge.png")
+    png(tmp_path / "huge.png", 30_000, 30_000)
     page.locator("#rv-photo input[type=file]").set_input_files(tmp_path / "huge.png")
     page.get_by_role("alert").get_by_text("huge.png has too many pixels").wait_for()
     (tmp_path / "words.txt").write_text("Dear all")

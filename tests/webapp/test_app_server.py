@@ -25,6 +25,7 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from helpers.app_server import EMBEDDED, as_photo, call, other_model, running, upload
+from helpers.hostile import Evil
 from helpers.run_server import PATIENCE
 from robustvit.data.embedded.scenes import make_scene
 from robustvit.models.load import load_model
@@ -213,16 +214,6 @@ def test_requests_that_are_too_large_are_refused(client):
         assert b" 413 " in line.recv(65536)
 
 
-class Harm:
-    """A pickle that leaves a mark where it is loaded."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self):
-        return Path.touch, (self.mark,)
-
-
 def test_no_endpoint_takes_a_checkpoint_and_no_code_of_a_visitor_runs(client, tmp_path):
     config = client.get("/config").json()
     takes = {
@@ -233,7 +224,7 @@ def test_no_endpoint_takes_a_checkpoint_and_no_code_of_a_visitor_runs(client, tm
     assert takes == {"Zipped folder": [".zip"]}
     assert set(client.get("/gradio_api/info").json()["named_endpoints"]) == {"/explain", "/audit"}
     mark = tmp_path / "mark"
-    harm = pickle.dumps(Harm(mark))
+    harm = pickle.dumps(Evil(mark))
     for name in ("model.pth", "photo.png", "photo.pt", "photo.npy"):
         (tmp_path / name).write_bytes(harm)
         event, said = call(client, "explain", as_photo(upload(client, tmp_path / name)), -1, "gae", 50)
