@@ -32,7 +32,7 @@ def test_the_page_is_that_of_the_newest_records():
 def test_the_cost_of_a_step_is_said_once_and_from_its_records():
     costs = zoo.costs(zoo.RESULTS)
     page = " ".join((ROOT / "docs" / "explanation" / "how-it-works.md").read_text(encoding="utf-8").split())
-    assert f"a first-order step took {zoo.spread(costs, 'first order')} times as long as a plain one" in page
+    assert f"a first-order step took {zoo.spread(costs, 'first order')} times as long as a plain step" in page
     assert f"a second-order step {zoo.spread(costs, 'second order')} times" in page
     shown = {"how-it-works.md", "zoo.md"}
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:

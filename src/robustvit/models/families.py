@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError, expect_one_of
 
 if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer as OpenClipTransformer
     from timm.models import VisionTransformer as TimmTransformer
     from torchvision.models import VisionTransformer as TorchvisionTransformer
+    from transformers import PreTrainedModel
 
 Readout = Literal["class", "distilled", "patches", "tokens", "class+patches", "pool"]
 
@@ -109,8 +111,7 @@ def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
     """
     whole = getattr(model, "network", model)
     for module in model.modules():
-        describe = _find_description(module)
-        if describe is None:
+        if (describe := _find_description(module)) is None:
             continue
         if module is whole and not headless and getattr(module, "num_classes", 1) <= 0:
             name = type(module).__name__
@@ -212,14 +213,14 @@ def _torchvision(model: TorchvisionTransformer) -> Layout:
 
 
 @register_family("open_clip.transformer.VisionTransformer")
-def _open_clip(model: Any) -> Layout:
+def _open_clip(model: OpenClipTransformer) -> Layout:
     if model.attn_pool is not None or model.pool_type not in ("tok", "avg"):
         raise unsupported(model, "its pooling by several queries does not say how much each token counts")
     readout: Readout = "class" if model.pool_type == "tok" else "patches"
     return _make_layout(model.transformer.resblocks, model.patch_size, readout=readout)
 
 
-def _transformers(backbone: str, prefix: int, readout: Readout, model: Any) -> Layout:
+def _transformers(backbone: str, prefix: int, readout: Readout, model: PreTrainedModel) -> Layout:
     config = getattr(model.config, "vision_config", model.config)
     inner = getattr(model, backbone) if backbone else model
     lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
@@ -229,9 +230,8 @@ def _transformers(backbone: str, prefix: int, readout: Readout, model: Any) -> L
 
 
 _REGISTERS = "dinov2_with_registers"
-# By the start of the classes' names: the attribute of the classifier that holds the backbone, tokens before the patches
-# (registers are added), and what its logits are read from; last, what is read from a backbone under a custom head,
-# unless that is measured.
+# By the start of class names: the classifier's attribute for its backbone, tokens before the patches (registers are
+# added), what its logits are read from, and what is read from a backbone under a custom head, unless that is measured.
 _HUGGING_FACE: dict[str, tuple[str, int, Readout, Readout]] = {
     "vit.modeling_vit.ViT": ("vit", 1, "class", "class"),
     "deit.modeling_deit.DeiT": ("deit", 2, "class", "class"),

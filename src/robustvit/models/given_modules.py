@@ -187,7 +187,7 @@ def _layers_between(start: Tensor, seen: ForwardPass) -> list[nn.Module]:
 
 def _with_head(backbone: Any, head: nn.Module, classes: int) -> nn.Module:
     """Return a copy of a backbone that ends in a head; weights are shared."""
-    joined: Any = copy_shallow(backbone)
+    joined = copy_shallow(backbone)
     if is_torchvision(backbone) and hasattr(backbone, "heads"):
         joined.heads = nn.Sequential(OrderedDict(head=head)) if isinstance(head, nn.Linear) else head
     else:

@@ -14,6 +14,7 @@ from robustvit.common.verdict import Verdict
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from accelerate.tracking import GeneralTracker
 
 _FILE = "tracker.json"  # in the run folder: where the run is tracked
 
@@ -58,7 +59,7 @@ def track_report(folder: RunFolder, page: Path) -> list[str]:
     return done
 
 
-def _log_artefacts(tracker: Any, files: Iterable[Path], name: str) -> dict[str, str]:
+def _log_artefacts(tracker: GeneralTracker, files: Iterable[Path], name: str) -> dict[str, str]:
     """Log files to an open tracker and return where; empty for a tracker that has no artefacts."""
     if tracker.name == "wandb":
         run = tracker.tracker

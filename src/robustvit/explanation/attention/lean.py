@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +99,7 @@ class _Attach(torch.autograd.Function):
 
 class _LeanAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Context, state: _State, scale: float, *tensors: Any) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Context, state: _State, scale: float, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         query, key, value, bias, _ = tensors
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(query, key, value, bias)
@@ -137,7 +136,7 @@ class _Backward(torch.autograd.Function):
     """The backward pass of an explanation that is to be differentiated itself: the second order."""
 
     @staticmethod
-    def forward(ctx: Context, scale: float, inputs: bool, *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Context, scale: float, inputs: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
         query, key, value, bias, output_gradient = tensors
         call = Call(query, key, value, bias, scale)
         found, explained = backward(call, output_gradient, explain=True, keep=True, inputs=inputs)
