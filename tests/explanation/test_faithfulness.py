@@ -12,7 +12,7 @@ import torch
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, faithfulness
 from robustvit.cli import main as cli
-from robustvit.explanation.deletion import deletion_insertion, filling
+from robustvit.explanation.deletion import deletion_insertion, make_filling
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model
 
@@ -44,7 +44,7 @@ def test_equals_the_plain_loop(fill, steps):
     maps = torch.rand(3, 1, SIZE, SIZE, dtype=torch.float64, generator=generator)
     target = torch.tensor([2, 0, 1])
     ours = deletion_insertion(network, images, maps, target, steps=steps, fill=fill)
-    empty = filling(images, fill)
+    empty = make_filling(images, fill)
     for i in range(3):
         curves, areas = plain_curves(network, images[i], maps[i, 0], target[i], steps, empty[i])
         assert ours.deletion[i].tolist() == pytest.approx(curves[0], abs=1e-6)
@@ -79,12 +79,12 @@ def test_right_map_beats_wrong_map_and_ties_have_no_favourite_place():
 
 def test_fillings():
     images = torch.rand(2, 3, 20, 30)
-    assert torch.allclose(filling(images, "mean")[1, 2, 5, 5], images[1, 2].mean())
-    blurred = filling(images, "blur")
+    assert torch.allclose(make_filling(images, "mean")[1, 2, 5, 5], images[1, 2].mean())
+    blurred = make_filling(images, "blur")
     assert blurred.shape == images.shape
     assert blurred.std() < images.std() / 3
     with pytest.raises(UserError, match="blur"):
-        filling(images, "white")
+        make_filling(images, "white")
 
 
 def test_mistakes_are_refused():

@@ -19,7 +19,7 @@ from helpers.state import state_of
 from robustvit import UserError, subset, sufficient_subset
 from robustvit.cli import main as cli
 from robustvit.data.embedded.scenes import make_scene
-from robustvit.explanation.subsets.panel import draw_classes, named_classes
+from robustvit.explanation.subsets.panel import draw_classes, find_classes
 from robustvit.explanation.subsets.search import list_sizes
 from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model
@@ -307,15 +307,15 @@ def test_mistakes_are_refused():
 
 def test_classes_by_name_index_and_lot():
     classifier = Classifier(tiny_network(), class_names=("disc, round", "frame", "Stripe"))
-    assert named_classes(classifier, None) == []
-    assert named_classes(classifier, "disc, round") == [0], "a name may hold a comma"
-    assert named_classes(classifier, "stripe, 1,Stripe") == [2, 1]
-    assert named_classes(classifier, 2) == [2]
-    assert named_classes(classifier, ["frame", 0]) == [1, 0]
+    assert find_classes(classifier, None) == []
+    assert find_classes(classifier, "disc, round") == [0], "a name may hold a comma"
+    assert find_classes(classifier, "stripe, 1,Stripe") == [2, 1]
+    assert find_classes(classifier, 2) == [2]
+    assert find_classes(classifier, ["frame", 0]) == [1, 0]
     with pytest.raises(UserError, match="nearest is 'Stripe'"):
-        named_classes(classifier, "strype")
+        find_classes(classifier, "strype")
     with pytest.raises(UserError, match="below 3"):
-        named_classes(Classifier(tiny_network()), "7")
+        find_classes(Classifier(tiny_network()), "7")
     drawn = draw_classes(10, [4], [1], 5, seed=0)
     assert len(set(drawn)) == 5
     assert not {1, 4} & set(drawn)

@@ -9,10 +9,10 @@ import torch
 from robustvit.guidance.balanced_head import (
     STRENGTHS,
     Subsets,
-    average_head,
-    balanced_subset,
     choose_strength,
-    sparse_regression,
+    draw_balanced_subset,
+    fit_average_head,
+    fit_sparse_weights,
     split_halves,
 )
 
@@ -64,7 +64,7 @@ def test_regression_is_that_of_plain_steps_and_of_scikit_learn(classes, strength
     problems = [problem(seed, classes=classes) for seed in (0, 1)]
     x = torch.tensor(np.stack([one[0] for one in problems]))
     y = torch.tensor(np.stack([one[1] for one in problems]))
-    weights, offsets = sparse_regression(x, y, classes, strength, tolerance=1e-10, most=20_000)
+    weights, offsets = fit_sparse_weights(x, y, classes, strength, tolerance=1e-10, most=20_000)
     for number, (features, labels) in enumerate(problems):
         found = weights[number].numpy(), offsets[number].numpy()
         plain = plain_ista(features, labels, classes, strength)
@@ -84,15 +84,15 @@ def test_regression_is_that_of_plain_steps_and_of_scikit_learn(classes, strength
 
 def test_regression_alone_and_beside_others_and_from_another_start_is_one():
     (one, labels), (two, others) = problem(0), problem(1)
-    both = sparse_regression(
+    both = fit_sparse_weights(
         torch.tensor(np.stack([one, two])), torch.tensor(np.stack([labels, others])), 3, 0.3, tolerance=1e-10
     )
-    alone = sparse_regression(
+    alone = fit_sparse_weights(
         torch.tensor(one)[None], torch.tensor(labels)[None], 3, 0.3, tolerance=1e-10,
         start=(torch.ones(1, 3, 12).double(), torch.zeros(1, 3).double()),
     )  # fmt: skip
     assert torch.allclose(both[0][:1], alone[0], atol=1e-7)
-    flat = sparse_regression(torch.tensor(one)[None], torch.tensor(labels)[None], 3, 0.3, intercept=False)
+    flat = fit_sparse_weights(torch.tensor(one)[None], torch.tensor(labels)[None], 3, 0.3, intercept=False)
     assert not flat[1].any()
 
 
@@ -103,7 +103,7 @@ def test_halves_and_subsets():
     assert sorted(labels[i] for i in first) == [0, 0, 1, 2, 2]
     assert split_halves(labels, 3) == (first, second)
     for seed in range(5):
-        chosen = balanced_subset(labels, seed)
+        chosen = draw_balanced_subset(labels, seed)
         assert len(set(chosen)) == 6
         assert sorted(labels[i] for i in chosen) == [0, 0, 1, 1, 2, 2]
 
@@ -146,7 +146,7 @@ def test_balance_and_penalty_each_raise_the_worst_group(linear):
         half = rng.permutation(500)
         choice = choose_strength(subsets(drawn, rng, members=half[:250]), subsets(drawn, rng, members=half[250:]), 2)
         whole = subsets(drawn, rng)
-        head, loose = (average_head(whole, 2, c) for c in (choice.strength, 30.0))
+        head, loose = (fit_average_head(whole, 2, c) for c in (choice.strength, 30.0))
         new, balanced = (worst_group(one.weight.numpy(), one.bias.numpy(), test) for one in (head, loose))
         assert choice.strength in STRENGTHS
         gains.append((balanced - old, new - balanced))

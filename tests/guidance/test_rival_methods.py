@@ -23,7 +23,7 @@ from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import LastLayer
 from robustvit.guidance.losses import background_loss, right_reasons_loss
-from robustvit.guidance.registry import GUIDANCE, chosen_options, guidance_options, method_options
+from robustvit.guidance.registry import GUIDANCE, choose_options, guidance_options, method_options
 from robustvit.models.classifier import Preprocessing, logits_of
 from robustvit.models.parameters import head_layers, trainable
 
@@ -424,17 +424,17 @@ def test_models_without_a_linear_head_are_told_the_way_out():
 
 def test_options_that_a_method_lacks_are_refused_only_where_they_were_set():
     unset = dict.fromkeys(guidance_options())
-    assert chosen_options("gradmask", unset | {"second_order": False}, {"background": 1.2, "temperature": 0.6}) == {
+    assert choose_options("gradmask", unset | {"second_order": False}, {"background": 1.2, "temperature": 0.6}) == {
         "temperature": 0.6
     }
-    assert chosen_options("robustvit", unset | {"background": 0.0}, {"background": 1.2, "foreground": 0.5}) == {
+    assert choose_options("robustvit", unset | {"background": 0.0}, {"background": 1.2, "foreground": 0.5}) == {
         "background": 0.0,
         "foreground": 0.5,
     }
     for name in GUIDANCE:
         for foreign in set(guidance_options()) - method_options(name):
             with pytest.raises(UserError, match=f"--{foreign.replace('_', '-')} with --guidance {name}"):
-                chosen_options(name, {foreign: True}, {})
+                choose_options(name, {foreign: True}, {})
 
 
 def test_every_method_has_a_name_a_source_and_its_weights_checked():

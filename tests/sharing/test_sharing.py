@@ -27,7 +27,7 @@ from robustvit.common.wording import signed, with_minus
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.load import load_model
-from robustvit.models.origin import base_model
+from robustvit.models.origin import describe_base_model
 from robustvit.models.save import save_model
 from robustvit.sharing.export import export
 from robustvit.sharing.folder import read_finished, write_shared
@@ -348,7 +348,9 @@ def settings(**changes):
     ],
 )  # fmt: skip
 def test_base_and_licence(config, title, hub, license):
-    found = base_model(settings(**config), {"architecture": "arch", "pretrained_cfg": {"license": "apache-2.0"}})
+    found = describe_base_model(
+        settings(**config), {"architecture": "arch", "pretrained_cfg": {"license": "apache-2.0"}}
+    )
     assert (found.title, found.hub, found.license) == (title, hub, license)
     if license is None:
         assert "look it up" in found.license_from

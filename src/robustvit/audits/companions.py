@@ -20,7 +20,7 @@ from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import evaluation_transform
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.measuring import MeasureSettings
-from robustvit.explanation.deletion import blurred
+from robustvit.explanation.deletion import blur_images
 from robustvit.masks.annotations import read_annotations
 from robustvit.models.classifier import Classifier
 
@@ -125,4 +125,4 @@ class _Blurred(Dataset):
         if self.elsewhere:
             inside = torch.roll(inside, (inside.shape[-2] // 2, inside.shape[-1] // 2), dims=(-2, -1))
         reach = min(image.shape[-2:]) / 8
-        return torch.where(inside, blurred(image[None], reach, reach)[0], image)
+        return torch.where(inside, blur_images(image[None], reach, reach)[0], image)

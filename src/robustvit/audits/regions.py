@@ -18,7 +18,7 @@ from robustvit.common.intervals import mean_interval
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.evaluation.measuring import MeasureSettings
-from robustvit.explanation.deletion import blurred
+from robustvit.explanation.deletion import blur_images
 from robustvit.models.classifier import Classifier
 from robustvit.models.forward_pass import evaluating
 
@@ -187,7 +187,7 @@ def _blur_patches(images: Tensor, places: Sequence[Sequence[tuple[int, int]]], g
     """Blur patches of images; their neighbours shine in from two patches around."""
     height, width = images.shape[-2:]
     rows, columns = height // grid[0], width // grid[1]
-    soft = blurred(images, float(rows), float(columns))
+    soft = blur_images(images, float(rows), float(columns))
     changed = images.clone()
     for index, patches in enumerate(places):
         for row, column in patches:

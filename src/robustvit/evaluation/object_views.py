@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustvit.data.swaps import ObjectBox, bounding_box, only_foreground
-from robustvit.explanation.deletion import blurred
+from robustvit.explanation.deletion import blur_images
 
 MARGIN = 0.1  # of the box's longer side, on each side of the box
 _BLUR = 1 / 16  # standard deviation of the blur, as a share of the frame's shorter side
@@ -52,7 +52,7 @@ def black_background(images: Tensor, objects: Tensor) -> Tensor:
 def blurred_background(images: Tensor, objects: Tensor) -> Tensor:
     """Return the objects in front of a blurred photo; shapes and images without an object as in ``crop_to_object``."""
     deviation = _BLUR * min(images.shape[-2:])
-    behind = blurred(images, deviation, deviation)
+    behind = blur_images(images, deviation, deviation)
     return torch.where(_found(objects), objects * images + (1 - objects) * behind, images)
 
 

@@ -56,7 +56,7 @@ def deletion_insertion(
     if not 1 <= steps <= maps[0].numel():
         raise UserError(f"expected steps from 1 to the number of pixels, {maps[0].numel()}, got {steps}")
     with torch.no_grad():
-        empty = filling(images, fill)
+        empty = make_filling(images, fill)
         ranks = _ranks(maps)[:, None]
         if target is None:
             target = logits_of(model(images)).argmax(dim=1)
@@ -68,16 +68,16 @@ def deletion_insertion(
     return Curves(torch.stack(deletion, dim=1), torch.stack(insertion, dim=1))
 
 
-def filling(images: Tensor, fill: Fill) -> Tensor:
+def make_filling(images: Tensor, fill: Fill) -> Tensor:
     """Return empty images ``(B, 3, H, W)``: each image's mean colour, or a blur of a tenth of its size."""
     expect_one_of("fill", fill, get_args(Fill))
     if fill == "mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     deviation = max(images.shape[-2:]) / 10
-    return blurred(images, deviation, deviation)
+    return blur_images(images, deviation, deviation)
 
 
-def blurred(images: Tensor, down: float, across: float) -> Tensor:
+def blur_images(images: Tensor, down: float, across: float) -> Tensor:
     """Return images ``(B, C, H, W)`` blurred by a Gaussian of ``down`` and ``across`` pixels' standard deviation."""
     # The border is reflected, so the kernel must not reach further than that.
     sides = zip((across, down), reversed(images.shape[-2:]), strict=True)

@@ -15,7 +15,7 @@ from robustvit.common.options import HeadKind
 from robustvit.common.output_paths import check_own_folder
 from robustvit.common.photo_options import ColumnOptions, PixelOptions
 from robustvit.explanation.image_files import ImageFiles
-from robustvit.explanation.subsets.panel import class_index
+from robustvit.explanation.subsets.panel import find_class
 from robustvit.models.options import ComparedModels, ShownModels
 
 _SIDE, _DPI = 480, 200  # pixels of a picture, of which 2.4 inches are shown
@@ -125,7 +125,7 @@ def explain(
     model = load_given(models, get_args(HeadKind))
     pictures = read_together(files, Pixels.of(pixels.or_else(model.pixels)))
     shown = _with_baseline(model, models, maps.relevance)
-    label = None if target is None else class_index(model, target)
+    label = None if target is None else find_class(model, target)
     trained = _find_trained(files, models)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ def split_halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]
     return parts
 
 
-def balanced_subset(labels: Sequence[int], seed: int) -> list[int]:
+def draw_balanced_subset(labels: Sequence[int], seed: int) -> list[int]:
     """Draw as many photos of every class as the smallest class has; return positions."""
     rng = np.random.default_rng(seed)
     least = min(Counter(labels).values())
@@ -94,7 +94,7 @@ def choose_strength(
         labels, groups = held.labels.flatten(), held.groups.flatten()
         start = None
         for c in sorted(strengths):  # from few weights to many: each solution starts the next
-            start = sparse_regression(x, fitted.labels, classes, c, start=start, intercept=intercept)
+            start = fit_sparse_weights(x, fitted.labels, classes, c, start=start, intercept=intercept)
             logits = other @ start[0].mT + start[1][:, None]
             right = (logits.argmax(dim=2) == labels).double()
             worst = torch.stack([right[:, groups == group].mean(dim=1) for group in groups.unique()]).amin(dim=0)
@@ -104,11 +104,11 @@ def choose_strength(
     return ChosenStrength(best, *(float(value) for value in tried[best]))
 
 
-def average_head(subsets: Subsets, classes: int, strength: float, *, intercept: bool = True) -> Head:
+def fit_average_head(subsets: Subsets, classes: int, strength: float, *, intercept: bool = True) -> Head:
     """Return the mean of the heads fitted on each subset, for features that are not standardised."""
     mean, deviation = _scale(subsets.features)
     x = (subsets.features - mean) / deviation
-    weights, offsets = sparse_regression(x, subsets.labels, classes, strength, intercept=intercept)
+    weights, offsets = fit_sparse_weights(x, subsets.labels, classes, strength, intercept=intercept)
     weight = weights.mean(dim=0) / deviation
     return Head(weight, offsets.mean(dim=0) - weight @ mean)
 
@@ -120,7 +120,7 @@ def _scale(features: Tensor) -> tuple[Tensor, Tensor]:
     return flat.mean(dim=0), torch.where(deviation > 1e-12 * (1 + flat.abs().amax(dim=0)), deviation, 1.0)
 
 
-def sparse_regression(
+def fit_sparse_weights(
     features: Tensor,
     labels: Tensor,
     classes: int,

@@ -60,7 +60,7 @@ def guidance_options() -> list[str]:
     return sorted({name for guidance in GUIDANCE for name in method_options(guidance)})
 
 
-def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+def choose_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a guidance method: those ``given`` by the user, else the recipe's; the rest are defaults.
 
     Options that are None, or False for a switch, are not given. Names that no method has are ignored, and so are the

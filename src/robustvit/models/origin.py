@@ -32,7 +32,7 @@ class BaseModel:
     license_from: str
 
 
-def base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseModel:
+def describe_base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseModel:
     """Describe the model that a run started from, by the run's settings and the ``config.json`` of its model.
 
     The licence is the one that the library publishes with exactly these weights. A folder's ``config.json`` is not

@@ -97,7 +97,7 @@ def recipe_settings(name: str | None) -> dict[str, Any]:
     return {option: card[option] for option in ("lr", "temperature", "normalization")}
 
 
-def fitting_settings(name: str | None, guidance: str | None) -> dict[str, Any]:
+def settings_for_method(name: str | None, guidance: str | None) -> dict[str, Any]:
     """Return the options of a recipe for a guidance method, including those that the method does not have.
 
     For another method than the recipe's, guidance, trained weights and learning rate are left out: they were chosen for

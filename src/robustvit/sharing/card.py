@@ -17,7 +17,7 @@ from robustvit.evaluation.measured_intervals import measure_title
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.origin import BaseModel
-from robustvit.training.settings import used_settings
+from robustvit.training.settings import complete_settings
 
 # Settings that help a reader; those that name folders and files do not.
 _SETTINGS = (
@@ -104,7 +104,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
 
 def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the settings that the run used, including those of its recipe and defaults."""
-    used = used_settings(config)
+    used = complete_settings(config)
     return [(name, used[name]) for name in _SETTINGS if used.get(name) is not None]
 
 

@@ -19,7 +19,7 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, read_verdict, write_verdict
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.load import load_model
-from robustvit.models.origin import base_model, is_local
+from robustvit.models.origin import describe_base_model, is_local
 from robustvit.sharing.card import CardFacts, card_text
 from robustvit.sharing.machine_paths import check_shareable, without_paths
 from robustvit.sharing.onnx import BATCHES, write_onnx
@@ -91,7 +91,9 @@ def write_shared(
         raise UserError(f"{run.path} contains a {library} model, which timm cannot load: use --format auto or onnx")
     # The code of a module is its author's alone: such a model is described as it was stored.
     classifier = _load(run) if library != "module" or format == "onnx" else None
-    facts = CardFacts(base_model(run.config(), stored), library, *_describe(stored, classifier), license, name=name)
+    facts = CardFacts(
+        describe_base_model(run.config(), stored), library, *_describe(stored, classifier), license, name=name
+    )
     if format == "onnx" and classifier is not None:
         facts = replace(facts, onnx=write_onnx(classifier, folder / "model.onnx"), batches=BATCHES)
         write_json(_interface(classifier), folder / "config.json")

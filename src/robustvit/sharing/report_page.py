@@ -23,7 +23,7 @@ from robustvit.evaluation.measured_intervals import measure_name, measure_title
 from robustvit.evaluation.verdict import deciding_measure
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.training.panels import Panel, read_panels
-from robustvit.training.settings import used_settings
+from robustvit.training.settings import complete_settings
 
 _OUTCOMES = {
     "corrected": "Corrected: wrong before, right after",
@@ -55,7 +55,7 @@ def render_report(folder: RunFolder, config: Mapping[str, Any], mark: str) -> st
         lead=panels[0] if panels and panels[0]["before"] else None,
         title_of=measure_title,
         by_class=by_class and render_class_numbers(by_class, "after", "original", folder.by_class.name),
-        config={name: value for name, value in used_settings(config).items() if name != "resume"},
+        config={name: value for name, value in complete_settings(config).items() if name != "resume"},
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.read(folder.versions),
         shifts=folder.shifts(),

@@ -23,9 +23,9 @@ from robustvit.guidance.balanced_head import (
     ChosenStrength,
     Head,
     Subsets,
-    average_head,
-    balanced_subset,
     choose_strength,
+    draw_balanced_subset,
+    fit_average_head,
     split_halves,
 )
 from robustvit.models.classifier import Classifier
@@ -137,7 +137,7 @@ def fit_head(
     first, second, whole = (drawn.take(i, device) for i in at)
     intercept = all(layer.bias is not None for layer in layers)
     choice = choose_strength(first, second, classifier.num_classes, intercept=intercept)
-    head = average_head(whole, classifier.num_classes, choice.strength, intercept=intercept)
+    head = fit_average_head(whole, classifier.num_classes, choice.strength, intercept=intercept)
     _install(layers, head)
     tried = torch.cat([i.flatten() for i in at[:2]])
     fitted = whole.features.flatten(0, 1) @ head.weight.mT + head.bias
@@ -181,7 +181,7 @@ class _Drawing:
             return index, members[lending[subset % len(lending)]] if swapped else None
 
         kinds = [self.kinds[i] for i in members]
-        return [[pair(i, k) for i in balanced_subset(kinds, drawn[k])] for k in range(SUBSETS)]
+        return [[pair(i, k) for i in draw_balanced_subset(kinds, drawn[k])] for k in range(SUBSETS)]
 
     def describe(self, pairs: Sequence[Pair], features: Tensor) -> Subsets:
         """Return the features of pairs with their labels, backgrounds and groups."""

@@ -29,7 +29,7 @@ from robustvit.models.save import save_model
 from robustvit.training.group_training import drawing_weights, make_weighting, worst_accuracy
 from robustvit.training.schedule import Schedule
 from robustvit.training.state import EpochMeans, TrainingState
-from robustvit.training.steps import TrainingSteps, all_right, guided_batch, training_loader
+from robustvit.training.steps import TrainingSteps, all_right, guide_batch, training_loader
 
 SAVE_EVERY = 0.5  # minutes: epochs of a few seconds are not saved one by one, which would take longer than they do
 
@@ -173,7 +173,7 @@ def _validate(
     means, mine = EpochMeans(), []
     for raw in loader:
         batch = {name: value.to(steps.accelerator.device) for name, value in raw.items()}
-        guided = guided_batch(steps.guidance, classifier, batch)
+        guided = guide_batch(steps.guidance, classifier, batch)
         right = all_right(guided.logits, batch)
         means.add(guided, len(batch["image"]), accuracy=right.float().mean())
         mine.append(right)

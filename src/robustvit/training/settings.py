@@ -22,7 +22,7 @@ _DEFAULTS = {
 }
 
 
-def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def complete_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings that a run used; older versions did not write settings of recipes and defaults."""
     from robustvit.models.recipes import OWN_UNTIL_2026_11
 
@@ -57,7 +57,7 @@ def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]
     )
 
 
-def chosen_recipe(options: Mapping[str, Any], old: bool = False) -> str | None:
+def choose_recipe(options: Mapping[str, Any], old: bool = False) -> str | None:
     """Return the recipe of a run: as named, else the default, if the options fit its method, with labels and masks.
 
     ``old``: the run was started when there was no default.
@@ -80,13 +80,13 @@ def settle_options(options: Mapping[str, Any], *, old: bool = False) -> tuple[Gu
     everything else that a recipe may set, None if the method does not use it.
     """
     from robustvit.guidance.method import GuidanceMethod
-    from robustvit.guidance.registry import chosen_options, guidance_options, make_guidance
-    from robustvit.models.recipes import fitting_settings
+    from robustvit.guidance.registry import choose_options, guidance_options, make_guidance
+    from robustvit.models.recipes import settings_for_method
 
-    recipe = chosen_recipe(options, old)
-    proposed = fitting_settings(recipe, options["guidance"])
+    recipe = choose_recipe(options, old)
+    proposed = settings_for_method(recipe, options["guidance"])
     guidance = options["guidance"] or proposed.get("guidance", "robustvit")
-    guide = make_guidance(guidance, **chosen_options(guidance, options, proposed))
+    guide = make_guidance(guidance, **choose_options(guidance, options, proposed))
     assert isinstance(guide, GuidanceMethod)  # options name a registered method
     train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
     _check_group_options(options, guide)

@@ -12,7 +12,7 @@ from robustvit.evaluation.deciding_metric import metric_for
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.models.classifier import Classifier
 from robustvit.training.schedule import Schedule
-from robustvit.training.settings import settle_options, used_settings
+from robustvit.training.settings import complete_settings, settle_options
 
 OF_THE_MODEL = ("num_classes", "head", "relevance_weight")  # if not given, known once the model is loaded
 
@@ -63,7 +63,7 @@ def settle_run(options: Mapping[str, Any], folder: RunFolder) -> SettledRun:
     guide, chosen = settle_options(options, old=bool(started) and started.get("recipe") is None)
     given = {name: _plain(value) for name, value in options.items() if name != "resume"}
     config = chosen | given | chosen  # the method first: where it differs, so does what follows from it
-    old = used_settings(started) if started else {}
+    old = complete_settings(started) if started else {}
     if old:
         folder.check_same({name: value for name, value in config.items() if name not in OF_THE_MODEL}, old)
     if guide.title == "last-layer" and chosen["balance"] == "group":

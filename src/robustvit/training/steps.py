@@ -43,7 +43,7 @@ def training_loader(
     )
 
 
-def guided_batch(guidance: Guidance, model: nn.Module, batch: dict[str, Tensor]) -> GuidedLoss:
+def guide_batch(guidance: Guidance, model: nn.Module, batch: dict[str, Tensor]) -> GuidedLoss:
     """Compute the guided loss of a batch, with labels if every photo has one, or with all labels of each."""
     if "targets" in batch:
         return guidance(model, batch["image"], batch["class_masks"], batch["targets"])
@@ -139,7 +139,7 @@ class TrainingSteps:
         )  # fmt: skip
         # A process without photos takes the step with a photo of weight zero, since the others wait for it.
         batch = {name: value[: max(own, 1)] for name, value in batch.items()}
-        guided = guided_batch(self.guidance, self.model, batch)
+        guided = guide_batch(self.guidance, self.model, batch)
         if state.weighting is not None:
             groups = self.groups.to(batch["index"].device)[batch["index"][:own]]
             guided = weigh_groups(guided, state.weighting, groups)

@@ -20,7 +20,7 @@ from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import state_of
 from robustvit.explanation.subsets.search import list_sizes
 from robustvit.guidance.method import Guidance
-from robustvit.guidance.registry import chosen_options, make_guidance
+from robustvit.guidance.registry import choose_options, make_guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import model_card, recipe_settings
 
@@ -85,7 +85,7 @@ def _timm_name(card: str) -> str:
 def _make_guidance(run: Run) -> Guidance:
     method = METHOD_OPTIONS.get(run.method, {})
     name = str(method.get("guidance", "robustvit"))
-    return make_guidance(name, **chosen_options(name, method, recipe_settings(run.card)))
+    return make_guidance(name, **choose_options(name, method, recipe_settings(run.card)))
 
 
 def _time_call(work: Callable[[], None], times: int, device: torch.device) -> float:

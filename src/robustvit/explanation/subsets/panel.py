@@ -135,17 +135,17 @@ def draw_rows(rows: Sequence[Sequence[tuple[str, Tensor]]], path: str | Path) ->
         figure.savefig(file, format="png")
 
 
-def named_classes(classifier: Classifier, given: Categories | None) -> list[int]:
+def find_classes(classifier: Classifier, given: Categories | None) -> list[int]:
     """Return the indices of classes given by name or index; commas separate them, unless a class has such a name."""
     if given is None:
         return []
     if isinstance(given, str) and given not in classifier.class_names:
         given = given.split(",")
     listed = given if isinstance(given, list) else [given]
-    return list(dict.fromkeys(class_index(classifier, str(one).strip()) for one in listed))
+    return list(dict.fromkeys(find_class(classifier, str(one).strip()) for one in listed))
 
 
-def class_index(classifier: Classifier, name: str) -> int:
+def find_class(classifier: Classifier, name: str) -> int:
     """Return the index of a class given by name, in any case, or by index."""
     known = {known.casefold(): i for i, known in reversed(list(enumerate(classifier.class_names)))}
     if name.casefold() in known:

@@ -16,7 +16,7 @@ from robustvit.explanation.subsets.panel import (
     SubsetPanel,
     draw_classes,
     draw_rows,
-    named_classes,
+    find_classes,
     shorten,
 )
 from robustvit.models.options import GivenModel
@@ -100,7 +100,7 @@ def subset(
 
     classifier = load_given(given)
     photos = _read_inputs(images, classifier, pixels.or_else(classifier.pixels))
-    named = named_classes(classifier, class_)
+    named = find_classes(classifier, class_)
     _list_steps(classifier, searching)  # refuse options that do not fit the model's input
     notes = _note_trained(list(photos), given)
     classifier.to(make_accelerator(device=running.device).device)
