@@ -51,10 +51,8 @@ def _find_revision(name: str) -> str | None:
 
 def _read_kept_rows(file: Path) -> tuple[str, PhotoTable] | None:
     """Return the rows of an earlier call with their revision, if all their pictures are still there."""
-    found = read_settings(file)
+    found = read_settings(file) or {}
     try:
-        if found is None:
-            return None
         columns = found["table"]
         held = [Path(row[name]) for row in columns["rows"] for name in columns["pictures"] if row.get(name)]
         table = PhotoTable(**columns | {"folder": Path(columns["folder"])})
