@@ -20,7 +20,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> Interval:
     The interval is the basic bootstrap's, which removes the upward bias of resampling, cut off at 0. ``confidence`` is
     that of each answer, ``(N,)`` in [0, 1], and ``right`` is ``(N,)`` bool.
     """
-    error = _error(confidence, right)
+    error = _make_error(confidence, right)
     mean, low, high = _bootstrap(error, len(confidence))
     return Interval(mean, max(0.0, low), min(1.0, high), len(confidence))
 
@@ -36,12 +36,12 @@ def calibration_change(
     Few photos make the error of a calibrated model too high, so the interval may not include the change; it is then
     extended to it.
     """
-    old, new = _error(confidence_before, right_before), _error(confidence, right)
+    old, new = _make_error(confidence_before, right_before), _make_error(confidence, right)
     mean, low, high = _bootstrap(lambda rows: new(rows) - old(rows), len(confidence))
     return Interval(mean, max(-1.0, min(low, mean)), min(1.0, max(high, mean)), len(confidence))
 
 
-def _error(confidence: np.ndarray, right: np.ndarray) -> Callable[[np.ndarray], float]:
+def _make_error(confidence: np.ndarray, right: np.ndarray) -> Callable[[np.ndarray], float]:
     """Return the calibration error as a function of the rows that count."""
     from torchmetrics.functional.classification import binary_calibration_error  # seconds to import
 

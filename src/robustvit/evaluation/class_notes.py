@@ -38,7 +38,7 @@ def describe_lost_classes(
     counts: dict[int, list[int]] = {}  # photos, helped, harmed
     for old, new in zip(before, after, strict=True):
         for label in new.labels if new.labels is not None else () if new.label is None else (new.label,):
-            was, now = _answers(old, label), _answers(new, label)
+            was, now = _is_answered(old, label), _is_answered(new, label)
             row = counts.setdefault(label, [0, 0, 0])
             row[0], row[1], row[2] = row[0] + 1, row[1] + (now and not was), row[2] + (was and not now)
     _, adjusted = adjusted_mcnemar([row[1] for row in counts.values()], [row[2] for row in counts.values()])
@@ -49,23 +49,23 @@ def describe_lost_classes(
     ]
     lost.sort(key=lambda one: (one[0].mean, one[2]))
     among = pluralize(len(counts), "class")
-    if sure := [f"{name} {_recall(change)}" for change, q, name in lost if q < RATE]:
+    if sure := [f"{name} {_describe_recall(change)}" for change, q, name in lost if q < RATE]:
         named = sure[:_MOST_NAMED]
         named += [f"{len(sure) - _MOST_NAMED} more"] if len(sure) > _MOST_NAMED else []
         listed = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
         return [f"Recall fell significantly for {listed}, adjusted for {among}."]
     if lost and lost[0][0].high < 0:
         change, _, name = lost[0]
-        return [f"Recall fell most for {name} {_recall(change)}; with {among} that may be chance."]
+        return [f"Recall fell most for {name} {_describe_recall(change)}; with {among} that may be chance."]
     return []
 
 
-def _answers(one: PhotoMeasure, label: int) -> bool:
+def _is_answered(one: PhotoMeasure, label: int) -> bool:
     """Return whether a photo is answered as a class that it shows."""
     return one.predicted == label if one.labels is None else one.scores[label] > 0.5
 
 
-def _recall(change: Interval) -> str:
+def _describe_recall(change: Interval) -> str:
     return f"({change.points()}, {pluralize(change.count, 'photo')})"
 
 

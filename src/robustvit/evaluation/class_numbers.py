@@ -151,10 +151,10 @@ def _measure_metrics(
     ranked = len({one.label for one in results}) > 1  # with a single class there is nothing to rank it against
     names = [name for name, one in METRICS.items() if name != ACCURACY and (ranked or not one.needs_scores)]
     metrics, changes = _derive(names, results, old)
-    sure, right = _confidence(results)
+    sure, right = _read_confidence(results)
     metrics[CALIBRATION] = calibration_error(sure, right)
     if old is not None:
-        changes[CALIBRATION] = calibration_change(*_confidence(old), sure, right)
+        changes[CALIBRATION] = calibration_change(*_read_confidence(old), sure, right)
     return metrics, changes
 
 
@@ -177,7 +177,7 @@ def _derive(
     return metrics, changes
 
 
-def _confidence(results: Sequence[PhotoMeasure]) -> tuple[np.ndarray, np.ndarray]:
+def _read_confidence(results: Sequence[PhotoMeasure]) -> tuple[np.ndarray, np.ndarray]:
     """Return how sure the model is of each answer, and whether it is right."""
     sure = np.array([one.probability for one in results], dtype=np.float32)
     return sure, np.array([one.predicted == one.label for one in results])

@@ -17,17 +17,17 @@ _LONGEST = 40  # letters of a name
 
 def draw_groups(report: GroupReport) -> str:
     """Return the chart as inline SVG."""
-    figure = _figure(report)
+    figure = _draw_figure(report)
     return inline_svg(figure, figure.axes[0], text=True)
 
 
 def save_groups(report: GroupReport, out: Path) -> list[Path]:
     """Save the chart as PNG and SVG."""
-    return save_figure(_figure(report), out)
+    return save_figure(_draw_figure(report), out)
 
 
 @chart_style()
-def _figure(report: GroupReport) -> Figure:
+def _draw_figure(report: GroupReport) -> Figure:
     rows = list(reversed(report.rows[:_MOST]))  # the lowest accuracy at the top
     figure = Figure(figsize=(6.4, 1.1 + 0.4 * len(rows)), layout="constrained")
     axis = figure.subplots()
@@ -37,7 +37,7 @@ def _figure(report: GroupReport) -> Figure:
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above the rows, which fill the frame
     else:
         _draw_side(axis, [(float(at), row.measures["ordinary"]) for at, row in enumerate(rows)], "accuracy")
-    axis.set_yticks(range(len(rows)), [_title(row) for row in rows])
+    axis.set_yticks(range(len(rows)), [_title_row(row) for row in rows])
     axis.set_ylim(-0.5, len(rows) - 0.5)
     axis.set_xlim(0, 100)
     axis.set_xlabel("ordinary accuracy, %, with 95 % CI")
@@ -55,6 +55,6 @@ def _draw_side(axis: Axes, points: list[tuple[float, Interval]], label: str) -> 
     axis.errorbar(means, heights, xerr=reach, fmt="o", color=colour, label=label, clip_on=False)
 
 
-def _title(row: GroupRow) -> str:
+def _title_row(row: GroupRow) -> str:
     name = row.group if len(row.group) <= _LONGEST else f"{row.group[: _LONGEST - 1]}…"
     return f"{name} (n {row.photos})".replace("$", r"\$")

@@ -122,20 +122,20 @@ def read_groups(raw: Mapping[str, Any]) -> GroupReport:
     """Read a report from its JSON."""
     try:
         rows = tuple(
-            GroupRow(**row | {side: _intervals(row[side]) for side in ("measures", "before", "changes")})
+            GroupRow(**row | {side: _read_intervals(row[side]) for side in ("measures", "before", "changes")})
             for row in raw["rows"]
         )
-        sides = [None if raw[side] is None else _summary(raw[side]) for side in ("after", "before")]
-        return GroupReport(rows, sides[0], sides[1], _intervals(raw["changes"]), tuple(map(str, raw["notes"])))
+        sides = [None if raw[side] is None else _read_summary(raw[side]) for side in ("after", "before")]
+        return GroupReport(rows, sides[0], sides[1], _read_intervals(raw["changes"]), tuple(map(str, raw["notes"])))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"groups.json holds no measures by group ({error}): repeat the run, or remove it") from error
 
 
-def _intervals(raw: Mapping[str, Any]) -> dict[str, Interval]:
+def _read_intervals(raw: Mapping[str, Any]) -> dict[str, Interval]:
     return {name: Interval(**one) for name, one in raw.items()}
 
 
-def _summary(raw: Mapping[str, Any]) -> GroupSummary:
+def _read_summary(raw: Mapping[str, Any]) -> GroupSummary:
     read = {name: Interval(**raw[name]) for name in ("worst", "gap", "mean")}
     weighted = None if raw["weighted"] is None else Interval(**raw["weighted"])
     return GroupSummary(str(raw["worst_group"]), **read, weighted=weighted)

@@ -39,7 +39,7 @@ def report_groups(
         weights = [(training or {}).get(name, 0) for name in fair]
         summaries[: len(answers)] = [_summarise(fair, rights, weights) for rights in answers]
         changes = _compare(answers[1], answers[0], weights) if before is not None else {}
-    return GroupReport(tuple(rows), summaries[0], summaries[1], changes, tuple(_notes(rows, after, training)))
+    return GroupReport(tuple(rows), summaries[0], summaries[1], changes, tuple(_write_notes(rows, after, training)))
 
 
 def _make_row(
@@ -85,7 +85,9 @@ def _compare(
     return found | ({"weighted": weighted_interval(parts, weights, -1.0)} if any(weights) else {})
 
 
-def _notes(rows: Sequence[GroupRow], after: Sequence[PhotoMeasure], training: Mapping[str, int] | None) -> list[str]:
+def _write_notes(
+    rows: Sequence[GroupRow], after: Sequence[PhotoMeasure], training: Mapping[str, int] | None
+) -> list[str]:
     fair = [row for row in rows if row.fair]
     notes = []
     if without := sum(one.group is None for one in after):

@@ -156,14 +156,14 @@ def class_auroc(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tu
 
     Its scores, ``truth`` (bool) and weights are all ``(N,)``.
     """
-    place, positive, negative = _masses(scores, truth, weight)
+    ranks, positive, negative = _sum_weights(scores, truth, weight)
     shown, others = positive.sum(), negative.sum()
     if not (shown > 0 and others > 0):
         return float("nan"), np.zeros(len(scores))
     below = (np.cumsum(negative) - negative / 2) / others  # of each score: the share of negatives that it beats
     above = 1 - (np.cumsum(positive) - positive / 2) / shown
     value = float((positive * below).sum() / shown)
-    return value, np.where(truth, (below[place] - value) / shown, (above[place] - value) / others)
+    return value, np.where(truth, (below[ranks] - value) / shown, (above[ranks] - value) / others)
 
 
 def class_average_precision(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
@@ -173,7 +173,7 @@ def class_average_precision(scores: np.ndarray, truth: np.ndarray, weight: np.nd
     and of all, that score at least as high. So the weight of photo j changes it by (a_j / c_j - AP) / P if it is
     positive, and by w_i (y_j - a_i / c_i) / (c_i P) for each positive i that does not score higher.
     """
-    place, positive, negative = _masses(scores, truth, weight)
+    ranks, positive, negative = _sum_weights(scores, truth, weight)
     shown = positive.sum()
     if not shown > 0:
         return float("nan"), np.zeros(len(scores))
@@ -183,15 +183,17 @@ def class_average_precision(scores: np.ndarray, truth: np.ndarray, weight: np.nd
     value = float((positive * precision).sum() / shown)
     each = np.cumsum(positive / passed)  # summed over positives that do not score higher
     lost = np.cumsum(positive * precision / passed)
-    slopes = truth * (each[place] + precision[place] - value) - lost[place]
+    slopes = truth * (each[ranks] + precision[ranks] - value) - lost[ranks]
     return value, slopes / shown
 
 
-def _masses(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sum_weights(
+    scores: np.ndarray, truth: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the rank of each photo's score among the distinct scores, lowest first, and their weights by truth."""
-    place = np.unique(scores, return_inverse=True)[1].ravel()
-    size = int(place.max()) + 1
-    return place, np.bincount(place, weight * truth, size), np.bincount(place, weight * ~truth, size)
+    ranks = np.unique(scores, return_inverse=True)[1].ravel()
+    size = int(ranks.max()) + 1
+    return ranks, np.bincount(ranks, weight * truth, size), np.bincount(ranks, weight * ~truth, size)
 
 
 def _mean_over_classes(

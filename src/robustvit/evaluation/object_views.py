@@ -46,17 +46,17 @@ def crop_window(box: ObjectBox, height: int, width: int, margin: float = MARGIN)
 
 def black_background(images: Tensor, objects: Tensor) -> Tensor:
     """Return the objects on black; shapes and images without an object as in ``crop_to_object``."""
-    return torch.where(_found(objects), only_foreground(images, objects), images)
+    return torch.where(_have_objects(objects), only_foreground(images, objects), images)
 
 
 def blurred_background(images: Tensor, objects: Tensor) -> Tensor:
     """Return the objects in front of a blurred photo; shapes and images without an object as in ``crop_to_object``."""
     deviation = _BLUR * min(images.shape[-2:])
     behind = blur_images(images, deviation, deviation)
-    return torch.where(_found(objects), objects * images + (1 - objects) * behind, images)
+    return torch.where(_have_objects(objects), objects * images + (1 - objects) * behind, images)
 
 
-def _found(objects: Tensor) -> Tensor:
+def _have_objects(objects: Tensor) -> Tensor:
     """Return which images have an object, ``(B, 1, 1, 1)``."""
     return (objects > 0.5).flatten(1).any(dim=1)[:, None, None, None]
 

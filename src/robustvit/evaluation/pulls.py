@@ -52,9 +52,9 @@ def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]
     for name in (name for name in answers if name and not name.endswith(CONTROL)):
         said = np.array(answers[name])
         change = paired_difference((plain == truth).astype(float), (said == truth).astype(float))
-        pulled_to, pull = _strongest_pull(plain, said, truth)
+        pulled_to, pull = _find_pull(plain, said, truth)
         free = (plain != pulled_to) & (truth != pulled_to)
-        control = _control_of(name, answers, pulled_to, free)
+        control = _choose_control(name, answers, pulled_to, free)
         excess = None
         if control and pull is not None:
             both = [np.array(answers[key])[free] == pulled_to for key in (control, name)]
@@ -87,7 +87,7 @@ def cost_rises(
             if name and not name.endswith(CONTROL)}  # fmt: skip
 
 
-def _control_of(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int, free: np.ndarray) -> str:
+def _choose_control(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int, free: np.ndarray) -> str:
     """Return the name of the answers that an insertion is compared with; empty if there are none.
 
     A model may have learned not the shape of a text, but its black and white: then the control pulls as the artefact
@@ -100,13 +100,13 @@ def _control_of(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int,
     own = f"{name}{CONTROL}"
     if name not in WHOLE and (own not in answers or min(pull(name), pull(own)) < MOST):
         return own if own in answers else ""
-    others = [one for one in answers if one and not one.endswith(CONTROL) and _kind(one) != _kind(name)]
+    others = [one for one in answers if one and not one.endswith(CONTROL) and _kind_of(one) != _kind_of(name)]
     if name in WHOLE:
         others = [one for one in others if one in WHOLE]
     return max(others, key=pull, default=own if own in answers else "")
 
 
-def _kind(name: str) -> str:
+def _kind_of(name: str) -> str:
     """Return the kind of an insertion: colour, light, detail, frame or text; a file is a kind of its own."""
     if name in FRAMES:
         return "frame"
@@ -115,7 +115,7 @@ def _kind(name: str) -> str:
     return next((kind for kind, members in WHOLE_KINDS.items() if name in members), name)
 
 
-def _strongest_pull(plain: np.ndarray, said: np.ndarray, truth: np.ndarray) -> tuple[int, Interval | None]:
+def _find_pull(plain: np.ndarray, said: np.ndarray, truth: np.ndarray) -> tuple[int, Interval | None]:
     gained = {label: int(((said == label) & (plain != label) & (truth != label)).sum()) for label in {*said.tolist()}}
     best = max(gained, key=lambda label: (gained[label], -label), default=-1)
     free = (plain != best) & (truth != best)

@@ -116,7 +116,7 @@ def compare_classes(
         change = paired_interval(up, down, len(old))
         return Changes(mean_interval(old), mean_interval(new), change, up, down, mcnemar(up, down), rows)
     photos = np.unique([photo_of(str(name)) for name in before.names], return_inverse=True)[1].ravel()
-    sides = [_over_photos(side, photos) for side in (old, new)]
+    sides = [_derive_over_photos(side, photos) for side in (old, new)]
     spans = derived_interval(sides[0]), derived_interval(sides[1]), derived_difference(sides[0], sides[1])
     before_all, after_all, change = (replace(one, count=len(old)) for one in spans)
     return Changes(before_all, after_all, change, up, down, None, rows)
@@ -147,7 +147,7 @@ def _compare_each(
     return sorted(found, key=lambda row: row.order)
 
 
-def _over_photos(right: np.ndarray, photos: np.ndarray) -> Derived:
+def _derive_over_photos(right: np.ndarray, photos: np.ndarray) -> Derived:
     """Return the share of right answers, with what each adds to its photo; both ``(N,)``."""
     mean, count = float(right.mean()), len(np.unique(photos))
     return Derived(mean, (right - mean) / len(right), np.ones(len(right)), photos, None, count)

@@ -60,7 +60,7 @@ class ClassAnalysis(Tabular):
         for title, rows in shown.items():
             if rows:
                 lines.append(f"  {title:<32}{'images':>7}{'before':>8}{'after':>7}  {'change':<21}adjusted p")
-                lines += [_line(row) for row in rows]
+                lines += [_describe_class(row) for row in rows]
         return "\n".join([*lines, f"page: {self.page}", f"record: {self.record}"])
 
 
@@ -169,7 +169,7 @@ def _check_source(on: str | None, sets: SetOptions, photos: MeasuredPhotos) -> N
             raise UserError(f"expected no --{of_sets[0]} with --images: it belongs to --on")
 
 
-def _line(row: ClassChange) -> str:
+def _describe_class(row: ClassChange) -> str:
     from robustvit.common.errors import printable
 
     return (

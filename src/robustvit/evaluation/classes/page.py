@@ -20,17 +20,17 @@ _PALE = 0.45  # opacity of bars that are not significant
 _LONGEST = 30  # characters of a class's name beside its bar
 
 
-def class_charts(record: Mapping[str, Any]) -> list[Chart]:
+def draw_class_charts(record: Mapping[str, Any]) -> list[Chart]:
     """Draw bars of the classes that a record shows, with their intervals; none if nothing changed."""
     by_name = {row["name"]: row for row in record["classes"]}
     if record["overall"]["helped"] == record["overall"]["harmed"] == 0:
         return []
     measure, shown = record["measure"].removeprefix("top-1 "), record["shown"].items()
-    return [_bars(_TITLES[part], [by_name[name] for name in names], measure) for part, names in shown if names]
+    return [_draw_bars(_TITLES[part], [by_name[name] for name in names], measure) for part, names in shown if names]
 
 
 @chart_style()
-def _bars(title: str, rows: Sequence[Mapping[str, Any]], measure: str) -> Chart:
+def _draw_bars(title: str, rows: Sequence[Mapping[str, Any]], measure: str) -> Chart:
     figure = Figure(figsize=(4.6, 0.75 + 0.21 * len(rows)), layout="constrained")
     axis = figure.subplots()
     for at, row in enumerate(rows):
@@ -40,7 +40,7 @@ def _bars(title: str, rows: Sequence[Mapping[str, Any]], measure: str) -> Chart:
         reach = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
         axis.errorbar(mean, at, xerr=reach, color=INK, linewidth=0.9, capsize=2)
     axis.axvline(0, color=SOFT, linewidth=0.8)
-    axis.set_yticks(range(len(rows)), [_label(row) for row in rows])
+    axis.set_yticks(range(len(rows)), [_label_class(row) for row in rows])
     for label in axis.get_yticklabels():
         label.set_parse_math(False)
     axis.set_ylim(len(rows) - 0.4, -0.6)
@@ -53,7 +53,7 @@ def _bars(title: str, rows: Sequence[Mapping[str, Any]], measure: str) -> Chart:
     return Chart(inline_svg(figure, axis, text=True), f"{title}, change of {measure} in points: {words}")
 
 
-def _label(row: Mapping[str, Any]) -> str:
+def _label_class(row: Mapping[str, Any]) -> str:
     name = " ".join(printable(row["name"]).split())
     short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
     return f"{'● ' if row['seen'] else ''}{short} ({row['images']})"
@@ -67,7 +67,7 @@ def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[st
     return page.render(
         mark=CLASSES_KIND,
         record=record,
-        charts=class_charts(record),
+        charts=draw_class_charts(record),
         pictures=pictures,
         record_name=printable(record_name),
     )

@@ -66,7 +66,7 @@ def choose_turned_panels(compared: Compared, classes_shown: int, samples: int) -
     if classes_shown == 0 or samples == 0:
         return []
     before, after = align_outcomes(compared.before.outcomes, compared.after.outcomes)
-    order = np.argsort(_ranks(compared, before.names), kind="stable")
+    order = np.argsort(_rank_images(compared, before.names), kind="stable")
     before, after = before.at(order), after.at(order)
     changes = compared.changes
     wanted: list[tuple[Direction, str]] = [("harmed", row.name) for row in changes.most_harmed(classes_shown)]
@@ -80,7 +80,7 @@ def choose_turned_panels(compared: Compared, classes_shown: int, samples: int) -
     return panels
 
 
-def _ranks(compared: Compared, names: np.ndarray) -> list[int]:
+def _rank_images(compared: Compared, names: np.ndarray) -> list[int]:
     """Return the position of each image in the set; the names of a stream sort by it."""
     root = compared.setup.root
     if root is None:
@@ -108,7 +108,7 @@ def draw_turned(
     """
     wanted = {one.image: one for panel in panels for one in panel.images}
     drawn = {}
-    for name, photo in _photos(compared, list(wanted)).items():
+    for name, photo in _read_photos(compared, list(wanted)).items():
         pictures = [_draw_image(compared, name, photo, mask_format)]
         for model, said in ((compared.baseline, wanted[name].before), (compared.model, wanted[name].after)):
             pictures.append(_draw_relevance(compared, model, photo, said.index, method))
@@ -116,7 +116,7 @@ def draw_turned(
     return drawn
 
 
-def _photos(compared: Compared, names: Sequence[str]) -> dict[str, Image.Image]:
+def _read_photos(compared: Compared, names: Sequence[str]) -> dict[str, Image.Image]:
     """Read photos of the set from disk, or from the stream, which is read again up to the last one needed."""
     root = compared.setup.root
     if root is not None:

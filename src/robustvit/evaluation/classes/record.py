@@ -42,7 +42,7 @@ def class_record(
         "small": SMALL,
         "rate": RATE,
         "overall": _paired_numbers(changes),
-        "tally": _tallies(changes.classes),
+        "tally": _count_parts(changes.classes),
         "classes": [_make_row(row, compared) for row in changes.classes],
         "shown": {name: [row.name for row in rows] for name, rows in shown.items()},
         "panels": [asdict(panel) for panel in panels],
@@ -80,7 +80,7 @@ def summarize_changes(changes: Changes, measure: str = "top-1 accuracy", counted
     )
 
 
-def _tallies(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
+def _count_parts(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
     """Count over all classes and, if known, over those seen in finetuning and the others."""
     parts = {"all": list(rows)}
     if all(row.seen is not None for row in rows):

@@ -50,11 +50,11 @@ def set_numbers(
         if top5:
             sides |= {"seen_top5": outcomes.in_top5[inside], "unseen_top5": outcomes.in_top5[~inside]}
         numbers |= {name: mean_interval(part) for name, part in sides.items() if len(part)}
-    headline = _headline(outcomes, summary, numbers)
+    headline = _choose_headline(outcomes, summary, numbers)
     return numbers if headline is None else numbers | {"headline": headline}
 
 
-def _headline(outcomes: Outcomes, summary: Summary, numbers: dict[str, Interval]) -> Interval | None:
+def _choose_headline(outcomes: Outcomes, summary: Summary, numbers: dict[str, Interval]) -> Interval | None:
     """Return the number that summarizes the set; None if it is undefined.
 
     For ``shape`` this is the share of shape among answers for shape or texture, on images where the two conflict
@@ -125,10 +125,10 @@ def set_predictions(outcomes: Outcomes) -> tuple[Predictions, bool]:
         owner[pairs[:, 1]] = pairs[:, 0]
     said = np.where(outcomes.answers >= 0, owner[outcomes.answers], -1)
     answers = np.where(outcomes.correct, labels, np.where(said == labels, -1, said))
-    return Predictions(labels, answers, _scores(outcomes.scores, pairs) if told else None), told
+    return Predictions(labels, answers, _sum_scores(outcomes.scores, pairs) if told else None), told
 
 
-def _scores(scores: np.ndarray | None, pairs: np.ndarray) -> np.ndarray | None:
+def _sum_scores(scores: np.ndarray | None, pairs: np.ndarray) -> np.ndarray | None:
     """Return the score of each class, ``(N, K)``: that of its answers together; None for a single class.
 
     Given are the scores of every answer, ``(N, A)``, if they are known, and pairs of classes and answers, ``(P, 2)``.

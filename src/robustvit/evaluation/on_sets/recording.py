@@ -111,17 +111,17 @@ def record_set(
     before: SetAnswers | None = None,
 ) -> Record:
     """Record the answers of ``ask_set``, of the baseline too, and compare the two models."""
-    record = _record(benchmark, model, setup, after)
+    record = _make_record(benchmark, model, setup, after)
     if baseline is not None and before is not None:
         record.compared.update(compare_outcomes(before.outcomes, after.outcomes) | {"baseline": baseline.about})
     if setup.accelerator.is_main_process:
         if baseline is not None and before is not None:
-            _write(_record(benchmark, baseline, setup, before), setup, before.reused)
-        _write(record, setup, after.reused)  # last: the two may be the same weights
+            _write_record(_make_record(benchmark, baseline, setup, before), setup, before.reused)
+        _write_record(record, setup, after.reused)  # last: the two may be the same weights
     return record
 
 
-def _write(record: Record, setup: SetSettings, reused: bool) -> None:
+def _write_record(record: Record, setup: SetSettings, reused: bool) -> None:
     """Write a record; an older comparison of the same answers is kept if there is no new one."""
     path = record_path(setup.records, record.set, record.protocol, str(record.model["weights"]))
     if reused and not record.compared and path.is_file():
@@ -133,7 +133,7 @@ def _answer_set(benchmark: Benchmark, model: SetModel, setup: SetSettings, listi
     """Collect all answers of a model to a set: those of earlier calls, and the remaining ones now."""
     accelerator = setup.accelerator
     path = record_path(setup.records, benchmark.name, setup.protocol, model.weights).with_suffix(".npz")
-    identity = _identity(benchmark, model, setup, listing)
+    identity = _hash_identity(benchmark, model, setup, listing)
     parts = PartFolder(path.with_name(f".{path.stem}.parts"), identity, accelerator.process_index)
     done = {str(name) for part in (*_read_whole(path, identity), *parts.read()) for name in part.names}
     accelerator.wait_for_everyone()  # every process must see what is done before one continues
@@ -186,7 +186,7 @@ def _answer_rest(
     return listing.answers, run_images(model.classifier, listing.answers, mine, parts, setup, len(mine))
 
 
-def _identity(benchmark: Benchmark, model: SetModel, setup: SetSettings, listing: Listing | None) -> str:
+def _hash_identity(benchmark: Benchmark, model: SetModel, setup: SetSettings, listing: Listing | None) -> str:
     """Hash everything that answers depend on."""
     samples = [] if listing is None else [
         [name_of(s, Path(str(setup.root))), s.right, s.class_name, s.group] for s in listing.samples
@@ -196,7 +196,7 @@ def _identity(benchmark: Benchmark, model: SetModel, setup: SetSettings, listing
     return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _record(benchmark: Benchmark, model: SetModel, setup: SetSettings, asked: SetAnswers) -> Record:
+def _make_record(benchmark: Benchmark, model: SetModel, setup: SetSettings, asked: SetAnswers) -> Record:
     outcomes, summary, seen = asked.outcomes, benchmark.summary[setup.protocol], asked.answers.places(model.seen)
     return Record(
         set=benchmark.name,

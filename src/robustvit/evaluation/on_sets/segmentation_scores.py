@@ -121,22 +121,22 @@ def pixel_counts(maps: Tensor, masks: Tensor) -> np.ndarray:
     Equal to torchmetrics' ``binary_stat_scores`` by image, in a fifth of its time. Maps and masks (true or 1 on the
     object) are ``(B, 1, H, W)``; the counts are ``(B, 4)`` int64: true and false positives, true and false negatives.
     """
-    return np.array(_by_image(_counts_of, *_flat(maps, masks)), dtype=np.int64).reshape(-1, 4)
+    return np.array(_map_images(_count_pixels, *_flatten(maps, masks)), dtype=np.int64).reshape(-1, 4)
 
 
-def _counts_of(values: np.ndarray, labels: np.ndarray) -> tuple[int, int, int, int]:
+def _count_pixels(values: np.ndarray, labels: np.ndarray) -> tuple[int, int, int, int]:
     cut = values > values.mean(dtype=np.float64)
     right, above, inside = (int(np.count_nonzero(found)) for found in (cut & labels, cut, labels))
     return right, above - right, len(values) - above - inside + right, inside - right
 
 
-def _flat(maps: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _flatten(maps: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Return float32 values and whether each is on the object, both ``(B, N)``."""
     values = maps.detach().float().cpu().flatten(1) + 0.0  # turns -0.0 into 0.0
     return values.numpy(), (masks > 0).cpu().flatten(1).numpy()
 
 
-def _by_image(of: Callable[[np.ndarray, np.ndarray], Any], values: np.ndarray, labels: np.ndarray) -> list[Any]:
+def _map_images(of: Callable[[np.ndarray, np.ndarray], Any], values: np.ndarray, labels: np.ndarray) -> list[Any]:
     """Apply a function to each image, in order; NumPy releases the GIL while it sorts and counts."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return list(pool.map(of, values, labels))
@@ -150,13 +150,13 @@ def map_average_precision(maps: Tensor, masks: Tensor) -> np.ndarray:
     backwards: its order is the map's, reversed, and joining two sorted lists takes no further sort. The arguments are
     as in ``pixel_counts``, the maps in [0, 1].
     """
-    values, labels = _flat(maps, masks)
+    values, labels = _flatten(maps, masks)
     if not (values.min(initial=0) >= 0 and values.max(initial=0) <= 1):
         raise UserError("expected relevance maps in [0, 1], got values outside or NaN: scale them first")
-    return np.array(_by_image(_precision_of, values, labels), dtype=np.float64)
+    return np.array(_map_images(_average_precision, values, labels), dtype=np.float64)
 
 
-def _precision_of(values: np.ndarray, labels: np.ndarray) -> float:
+def _average_precision(values: np.ndarray, labels: np.ndarray) -> float:
     """Compute the average precision of a map ``(N,)``; every pixel is a positive of one channel, so there are N."""
     count = len(values)
     # Numbers from 0 upwards are ordered as their bits are: the label rides along as one bit more, and plain integers
@@ -184,7 +184,7 @@ def segmentation_scores(counts: np.ndarray, precisions: np.ndarray) -> Segmentat
 
     The intervals are a bootstrap over images.
     """
-    accuracy, miou, mean_precision = _bootstrap(np.column_stack([counts, precisions]), _statistics)
+    accuracy, miou, mean_precision = _bootstrap(np.column_stack([counts, precisions]), _compute_scores)
     return SegmentationScores(accuracy, miou, mean_precision, counts, precisions)
 
 
@@ -195,11 +195,11 @@ def segmentation_difference(before: SegmentationScores, after: SegmentationScore
             f"expected two models' scores on the same images, got {len(before.precisions)} and {len(after.precisions)}"
         )
     both = np.column_stack([before.counts, before.precisions, after.counts, after.precisions])
-    found = _bootstrap(both, lambda sums: _statistics(sums[..., 5:]) - _statistics(sums[..., :5]))
+    found = _bootstrap(both, lambda sums: _compute_scores(sums[..., 5:]) - _compute_scores(sums[..., :5]))
     return dict(zip(before.numbers, found, strict=True))
 
 
-def _statistics(means: np.ndarray) -> np.ndarray:
+def _compute_scores(means: np.ndarray) -> np.ndarray:
     """Compute the scores ``(..., 3)`` from means over images ``(..., 5)`` of the four counts and the precision."""
     right, false, away, missed, precision = np.moveaxis(means, -1, 0)
     accuracy = (right + away) / (right + false + away + missed)

@@ -145,8 +145,8 @@ class _Asked:
 def _leave_out_trained(asked: _Asked, photos: Sequence[Photo], own: MeasuredPhotos, trained: TrainedPhotos) -> _Asked:
     """Leave out the user's photos that models were trained on; the name then tells folders apart."""
     kept, seen = trained.among([photo.image for photo in photos]).left(photos, own.include_trained)
-    about = asked.about | {"images": len(kept), "mask_format": own.mask_format, "content": _content_of(kept)}
-    name = f"{asked.name}/{_slug(str(own.images))}-{_hash_of(kept)}"
+    about = asked.about | {"images": len(kept), "mask_format": own.mask_format, "content": _hash_content(kept)}
+    name = f"{asked.name}/{_make_slug(str(own.images))}-{_hash_paths(kept)}"
     return _Asked(name, kept, len(kept), about, asked.notes, seen)
 
 
@@ -169,7 +169,7 @@ def _find_images(name: str, setup: SetSettings, own: MeasuredPhotos) -> _Asked:
     return _Asked(name, check_masked(photos), len(photos), about, notes)
 
 
-def _content_of(photos: Sequence[Photo]) -> str:
+def _hash_content(photos: Sequence[Photo]) -> str:
     """Hash the bytes of masks and the file sizes of photos, so that changed files give another result."""
     found = hashlib.sha256()
     for photo in photos:
@@ -177,13 +177,13 @@ def _content_of(photos: Sequence[Photo]) -> str:
     return found.hexdigest()[:16]
 
 
-def _hash_of(photos: Sequence[Photo]) -> str:
+def _hash_paths(photos: Sequence[Photo]) -> str:
     """Hash the paths of photos and masks, to tell folders of the same name apart."""
     listed = "\n".join(f"{photo.image.resolve()} {photo.mask}" for photo in photos)
     return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
-def _slug(images: str) -> str:
+def _make_slug(images: str) -> str:
     """Turn the last two parts of a folder's path into a valid name for a set."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(images).resolve().parts[-2:])).strip("-.") or "photos"
 

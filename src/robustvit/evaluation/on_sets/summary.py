@@ -37,13 +37,13 @@ class Sets(Tabular):
             yield from (shared | {"measure": name, "value": number} for name, number in record.numbers.items())
 
     def __str__(self) -> str:
-        lines = [line for record in self.records for line in _lines(record)]
-        lines += _gaps(self.records)
+        lines = [line for record in self.records for line in _describe_record(record)]
+        lines += _describe_gap(self.records)
         lines += [f"{self.reused} of these were recorded before"] if self.reused else []
         return "\n".join([*lines, *(f"FAILED {line}" for line in self.failed)])
 
 
-def _lines(record: Record) -> list[str]:
+def _describe_record(record: Record) -> list[str]:
     state = "" if record.complete else f" of {record.expected:,}: INCOMPLETE"
     lines = [f"{record.set}, {record.protocol} protocol, {pluralize(record.samples, 'image')}{state}"]
     headline = record.numbers.get("headline")
@@ -66,7 +66,7 @@ def _lines(record: Record) -> list[str]:
     return lines + [f"  {problem}" for problem in record.problems[:5]]
 
 
-def _gaps(records: Sequence[Record]) -> list[str]:
+def _describe_gap(records: Sequence[Record]) -> list[str]:
     """Return ImageNet-9's BG-Gap, if both of its sets are there."""
     by_set = {record.set: record for record in records}
     if not {"imagenet-9/mixed_same", "imagenet-9/mixed_rand"} <= set(by_set):

@@ -141,7 +141,7 @@ def read_record(path: str | Path) -> Record:
     content.setdefault("confusions", [])
     if wrong := _find_fault(content):
         raise UserError(f"record {path} is broken, {wrong}: {way}")
-    return Record(**{name: _with_intervals(value) for name, value in content.items()})
+    return Record(**{name: _read_intervals(value) for name, value in content.items()})
 
 
 def read_records(folder: str | Path) -> list[Record]:
@@ -190,9 +190,9 @@ def _is_share(value: object) -> bool:
     return all(isinstance(x, (int, float)) and -1e-9 <= x <= 1 + 1e-9 for x in numbers)  # false of NaN
 
 
-def _with_intervals(value: Any) -> Any:
+def _read_intervals(value: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == _INTERVAL:
             return Interval(**value)
-        return {key: _with_intervals(inner) for key, inner in value.items()}
-    return [_with_intervals(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _read_intervals(inner) for key, inner in value.items()}
+    return [_read_intervals(inner) for inner in value] if isinstance(value, list) else value

@@ -133,7 +133,7 @@ class Benchmark:
             )
         placed = [replace(sample, right=tuple(map(answers.place, sample.right))) for sample in samples]
         if self.images and len(placed) != self.images:
-            problems = [*problems, self._wrong_count(placed, folder)]
+            problems = [*problems, self._describe_count(placed, folder)]
         return Listing(placed, problems, answers, self.images or len(placed))
 
     def locate(self, root: str | Path) -> Path:
@@ -152,7 +152,7 @@ class Benchmark:
             + (f"; {self.note}" if self.note else "")
         )
 
-    def _wrong_count(self, samples: list[Sample], folder: Path) -> str:
+    def _describe_count(self, samples: list[Sample], folder: Path) -> str:
         classes = len({sample.class_name for sample in samples})
         line = f"expected {self.images:,} images in {self.classes} classes, found {len(samples):,} in {classes}"
         if len(samples) < self.images:

@@ -52,10 +52,10 @@ def imagenet_subset(name: str) -> tuple[int, ...]:
 def member_classes(table: str) -> Mapping[str, tuple[int, ...]]:
     """Read a table in ``classes/``: its classes, in order, with the indices of their ImageNet classes."""
     text = (files("robustvit.evaluation.sets") / "classes" / f"{table}.yaml").read_text(encoding="utf-8")
-    return {name: _indices(str(members)) for name, members in yaml.safe_load(text).items()}
+    return {name: _read_indices(str(members)) for name, members in yaml.safe_load(text).items()}
 
 
-def _indices(members: str) -> tuple[int, ...]:
+def _read_indices(members: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in members.split():
         first, _, last = part.partition("-")

@@ -28,33 +28,33 @@ def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], lis
     listing = folder / "metadata.csv"
 
     def sample(row: MetadataRow) -> tuple[str, int, str]:
-        bird, place = (_number(row, column, listing, 2) for column in ("y", "place"))
+        bird, place = (_read_number(row, column, listing, 2) for column in ("y", "place"))
         return row["img_filename"], bird, f"{WATERBIRDS[bird]} on {('land', 'water')[place]}"
 
     rows = read_csv(listing, ("img_filename", "y", "split", "place"), fix=_AGAIN).rows
     tests = [row for row in rows if row["split"].strip() == "2"]
-    return _sample_rows(tests, sample, folder, lambda bird: WATERBIRDS[bird])
+    return _list_samples(tests, sample, folder, lambda bird: WATERBIRDS[bird])
 
 
 def read_iwildcam(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
     """Read the images of iWildCam's WILDS test split: camera traps that training does not have, a group each."""
     listing = folder / "metadata.csv"
-    names = _species(folder / "categories.csv")
+    names = _read_species(folder / "categories.csv")
 
     def sample(row: MetadataRow) -> tuple[str, int, str]:
-        label = _number(row, "y", listing, IWILDCAM_CLASSES)
+        label = _read_number(row, "y", listing, IWILDCAM_CLASSES)
         return row["filename"], label, f"camera {row['location_remapped'].strip()}"
 
     rows = read_csv(listing, ("filename", "y", "split", "location_remapped"), fix=_AGAIN).rows
     tests = [row for row in rows if row["split"].strip() == "test"]
-    return _sample_rows(tests, sample, folder / "train", lambda label: names.get(label, f"class {label}"))
+    return _list_samples(tests, sample, folder / "train", lambda label: names.get(label, f"class {label}"))
 
 
-def _species(path: Path) -> dict[int, str]:
+def _read_species(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     rows = read_csv(path, ("y", "name"), fix=_AGAIN).rows
-    return {_number(row, "y", path, IWILDCAM_CLASSES): row["name"] for row in rows if row["y"].strip() != "99999"}
+    return {_read_number(row, "y", path, IWILDCAM_CLASSES): row["name"] for row in rows if row["y"].strip() != "99999"}
 
 
 def read_metashift(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
@@ -91,10 +91,10 @@ def read_chexpert(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[
         return inside, int(right in ("1", "1.0")), f"{row['Sex'].strip()}, {view}"
 
     rows = read_csv(listing, ("Path", "Sex", "Frontal/Lateral", "AP/PA", "No Finding"), fix=_AGAIN).rows
-    return _sample_rows(rows, sample, folder / "valid", lambda label: CHEXPERT[label])
+    return _list_samples(rows, sample, folder / "valid", lambda label: CHEXPERT[label])
 
 
-def _sample_rows(
+def _list_samples(
     rows: Sequence[MetadataRow],
     read: Callable[[MetadataRow], tuple[str, int, str]],
     folder: Path,
@@ -113,7 +113,7 @@ def _sample_rows(
     return sorted(samples, key=lambda sample: sample.image), problems
 
 
-def _number(row: MetadataRow, column: str, path: Path, below: int) -> int:
+def _read_number(row: MetadataRow, column: str, path: Path, below: int) -> int:
     text = row[column]
     if not text.strip().isdecimal() or int(text) >= below:
         said = "0 or 1" if below == 2 else f"a class from 0 to {below - 1}"
@@ -138,7 +138,7 @@ def read_si_score(folder: Path, protocol: Protocol, *, factor: Factor) -> tuple[
                 f"s3://si-score-dataset/object_{factor}/metadata.csv, or use the paper's protocol (mean over images)"
             )
         return [Sample(image, classes[name], name) for name, image in found], problems
-    groups = _groups(listing, factor)
+    groups = _read_groups(listing, factor)
     samples = [
         Sample(image, classes[name], name, groups[int(image.stem)])
         for name, image in found
@@ -151,7 +151,7 @@ def read_si_score(folder: Path, protocol: Protocol, *, factor: Factor) -> tuple[
     return samples, problems
 
 
-def _groups(listing: Path, factor: Factor) -> Mapping[int, str]:
+def _read_groups(listing: Path, factor: Factor) -> Mapping[int, str]:
     """Return the group of each image by its number; columns are named as in the original or as this package does."""
     otherwise = "take the original file, or one that this package wrote"
     groups = {}
@@ -162,11 +162,11 @@ def _groups(listing: Path, factor: Factor) -> Mapping[int, str]:
         except (KeyError, ValueError, TypeError) as error:
             names = "image_id, " + ", ".join(f"{name}_coord" if len(name) == 1 else name for name in _COLUMNS[factor])
             raise UserError(f"expected the columns {names} in {listing} ({error!r}): {otherwise}") from error
-        groups[number] = _group(factor, values)
+        groups[number] = _name_group(factor, values)
     return groups
 
 
-def _group(factor: Factor, values: list[float]) -> str:
+def _name_group(factor: Factor, values: list[float]) -> str:
     """Name a factor's value so that names sort by value, rounded as SI-Score's own metric does."""
     if factor == "location":
         return f"x {values[0]:.2f}, y {values[1]:.2f}"

@@ -43,11 +43,11 @@ def objectnet_classes(mappings: Path) -> tuple[Mapping[str, tuple[int, ...]], li
     ``"; "`` (``objectnet_to_imagenet_1k.json``) → line, from 0 (``imagenet_to_label_2012_v2``) → index
     (``pytorch_to_imagenet_2012_id.json``, read backwards).
     """
-    labels = _json(mappings / "folder_to_objectnet_label.json", str)
-    shared = _json(mappings / "objectnet_to_imagenet_1k.json", str)
-    text = _text(mappings / "imagenet_to_label_2012_v2")
+    labels = _read_json(mappings / "folder_to_objectnet_label.json", str)
+    shared = _read_json(mappings / "objectnet_to_imagenet_1k.json", str)
+    text = _read_text(mappings / "imagenet_to_label_2012_v2")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line_of = _json(mappings / "pytorch_to_imagenet_2012_id.json", int)
+    line_of = _read_json(mappings / "pytorch_to_imagenet_2012_id.json", int)
     whole = range(IMAGENET_CLASSES)
     if len(lines) != len(whole) or set(line_of) != set(map(str, whole)) or set(line_of.values()) != set(whole):
         raise UserError(
@@ -76,7 +76,7 @@ def crop_border(image: Image.Image, protocol: Protocol) -> Image.Image:
     return image.crop((BORDER, BORDER, image.width - BORDER, image.height - BORDER))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -86,9 +86,9 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _json(path: Path, kind: type) -> dict[str, Any]:
+def _read_json(path: Path, kind: type) -> dict[str, Any]:
     try:
-        found = json.loads(_text(path))
+        found = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
         raise UserError(f"cannot read {path} as JSON ({error}): extract ObjectNet's archive again") from error
     if not isinstance(found, dict) or not all(isinstance(value, kind) for value in found.values()):

@@ -35,7 +35,7 @@ def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str
         The images in RGB, each with a name and its sample, before ``Benchmark.prepare``; and the answers.
     """
     rows, features = _open(benchmark, hub_of(benchmark))
-    image, label = _image_column(benchmark, features), _labeller(benchmark, features)
+    image, label = _find_image_column(benchmark, features), _make_labeller(benchmark, features)
     answers = benchmark.scoring[protocol]()
     return _images(benchmark, protocol, rows, image, label, answers), answers
 
@@ -128,18 +128,19 @@ def _images(
         number += 1
 
 
-def _image_column(benchmark: Benchmark, features: dict[str, Any]) -> str:
+def _find_image_column(benchmark: Benchmark, features: dict[str, Any]) -> str:
     import datasets
 
     columns = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     if len(columns) != 1:
         raise UserError(
-            f"expected one column of images in {benchmark.title} on the hub, found {_columns(features)}: use --root"
+            f"expected one column of images in {benchmark.title} on the hub, found {_name_columns(features)}: use "
+            "--root instead"
         )
     return columns[0]
 
 
-def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> RowLabeller:
+def _make_labeller(benchmark: Benchmark, features: dict[str, Any]) -> RowLabeller:
     """Return a function from a row to its ImageNet classes."""
     import datasets
 
@@ -156,8 +157,8 @@ def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> RowLabeller:
             return lambda row: _read_number(benchmark, row[column])
     raise UserError(
         f"cannot tell the ImageNet classes of {benchmark.title} on the hub: expected a column {_WNID_COLUMNS[0]!r}, or "
-        f"labels that are WordNet ids or numbers 0 to 999, found {_columns(features)}: get it from {benchmark.source} "
-        "and use --root"
+        f"labels that are WordNet ids or numbers 0 to 999, found {_name_columns(features)}: get it from "
+        f"{benchmark.source} and use --root"
     )
 
 
@@ -190,5 +191,5 @@ def _read_number(benchmark: Benchmark, number: object) -> tuple[int, ...]:
     return (number,)
 
 
-def _columns(features: dict[str, Any]) -> str:
+def _name_columns(features: dict[str, Any]) -> str:
     return "the columns " + ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
