@@ -165,7 +165,7 @@ BROKEN_ROWS = {
     "no name": ({"file_name": 3, "objects": []}, "the name of a photo, found 3"),
     "lengths": ({"file_name": "a.png", "objects": {"bbox": [], "category": ["x"]}}, "differ in length (0, 1)"),
     "no box": ({"file_name": "a.png", "objects": {"id": [1]}}, "an outline, or a box of four numbers"),
-    "no object": ({"file_name": "a.png", "objects": [3]}, "object 0: expected one"),
+    "no object": ({"file_name": "a.png", "objects": [3]}, "expected object 0 with an outline or a box"),
     "nothing": ({"file_name": "a.png", "objects": None}, "expected objects, found None"),
     "outside": ({"file_name": "a.png", "mask": "../../etc/passwd.png"}, "expected a mask below"),
     "missing": ({"file_name": "a.png", "mask": "c.png"}, "found none"),

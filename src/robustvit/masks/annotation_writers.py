@@ -47,7 +47,7 @@ class CocoWriter:
         self._ids: dict[str, int] = {}
 
     def add(self, name: str, size: tuple[int, int], masks: list[WrittenMask]) -> list[str]:
-        """Add a photo by its path; return lines on masks that could not be written as they should be."""
+        """Add a photo by its path; return a line for each mask that is lost or written in another form."""
         lines, tools = [], mask_tools()
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": name, "height": size[0], "width": size[1]})

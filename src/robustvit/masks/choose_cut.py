@@ -53,7 +53,7 @@ def choose_cut(
     """Fill in feature, centring and threshold where the user left them open.
 
     DINO has TokenCut's own. Of another backbone those with the highest mean confidence on up to 8 photos, spread over
-    all, are taken, and said in a line. A folder with masks keeps what they were made with.
+    all, are taken, and reported in a line. A folder with masks keeps the settings that they were made with.
 
     Args:
         options: None where there is something to choose.

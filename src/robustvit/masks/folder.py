@@ -173,7 +173,7 @@ class MaskFolder:
         return undated, lines
 
     def report_others(self, photos: Sequence[Any], source: str) -> list[str]:
-        """Return a line on masks of photos that a source does not list, which may be left of an older one."""
+        """Return a line on masks of photos that a source does not list; they may come from an older version of it."""
         listed = {resolve_folder(photo.image) for photo in photos}
         others = [one for one in self.records().values() if resolve_folder(one.image) not in listed]
         if not others:
@@ -184,7 +184,7 @@ class MaskFolder:
         ]
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:
-        """Return those photos, each with an ``image``, that are not done."""
+        """Return the photos, each with an ``image``, that have no finished record."""
         listed = [(resolve_folder(record.image), _lost(record)) for record in self._listed()]
         done = {place for place, _ in listed} - {place for place, lost in listed if lost}
         return [photo for photo in photos if resolve_folder(photo.image) not in done]

@@ -1,4 +1,4 @@
-"""Masks from another tool's annotations: how boxes become masks, where the photos lie, and the folder."""
+"""Masks from another tool's annotations, written into a folder of masks."""
 
 from __future__ import annotations
 

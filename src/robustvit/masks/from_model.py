@@ -109,7 +109,7 @@ def _make_share(
 def _forget_changed(
     folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource, named: frozenset[str]
 ) -> list[str]:
-    """Drop masks of photos that changed since, or of other weights; return a line for each that is kept in spite."""
+    """Drop masks of photos that changed since, or of other weights; return a line for each that is kept anyway."""
     from robustvit.common.progress import warn
     from robustvit.data.manifest import NO_OBJECT
     from robustvit.data.no_object import is_named

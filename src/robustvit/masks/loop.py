@@ -45,7 +45,7 @@ def mask_photos(
 
 
 def write_black_masks(photos: Sequence[PlacedPhoto], folder: MaskFolder) -> list[str]:
-    """Write black masks of photos of which it was said that they show no object; lines as in ``mask_photos``."""
+    """Write black masks for photos whose class means that there is no object; return lines as ``mask_photos`` does."""
     problems: list[str] = []
     for photo in photos:
         record = MaskRecord(

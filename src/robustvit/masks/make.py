@@ -167,9 +167,7 @@ def make_masks(
 def _check_options(
     source: str | None, finding: MaskOptions, annotated: AnnotationOptions, columns: ColumnOptions
 ) -> tuple[str, MaskOptions]:
-    """Refuse options that do not go together, and photos that are not there; return what is read, and the options with
-    their defaults.
-    """
+    """Refuse options that conflict, and photos that do not exist; return the source, and the options with defaults."""
     from robustvit.data.tables.source import expect_source
 
     expect_at_least(1, objects=finding.objects)
@@ -187,7 +185,7 @@ def _check_options(
 
 
 def _check_files(out: str, review_page: str | None, to: AnnotationTarget | None) -> None:
-    """Refuse what would be overwritten, and a folder that cannot be written, before anything is made."""
+    """Before any mask is made, refuse to overwrite files of others, or to write into their folder."""
     from robustvit.masks.folder import expect_mask_folder
     from robustvit.masks.review_page import check_review
 
@@ -211,7 +209,7 @@ def _expect_masks(records: list[MaskRecord], reasons: list[str]) -> None:
 
 
 def _source(source: str | None, annotated: AnnotationOptions) -> str:
-    """Return what masks are made of: photos, which --images may name too, or annotations."""
+    """Return the source of the masks: photos, which --images may name too, or annotations."""
     if annotated.from_ is not None:
         if source is None:
             raise UserError(

@@ -103,11 +103,11 @@ class MaskOptions(MapOptions, ModelFile, NoObjectOption):
 
     @property
     def chosen_threshold(self) -> float:
-        """The threshold, or the method's own; for tokencut, that for DINO."""
+        """The threshold, or the method's default; for tokencut, the default for DINO."""
         return THRESHOLDS.get(self.chosen_method, _COSINE) if self.threshold is None else self.threshold
 
     def settle(self) -> MaskOptions:
-        """Return the options with method and protocol settled, and defaults for what the method ignores."""
+        """Return the options with method and protocol decided, and defaults for options that the method ignores."""
         method, threshold = self.chosen_method, self.chosen_threshold
         for name, methods in _OWNERS.items():
             if getattr(self, name) is not None and method not in methods:

@@ -1,4 +1,4 @@
-"""What ``--prompt`` says: the phrases to look for in each photo, and how class names are worded."""
+"""The option ``--prompt``: the phrases to look for in each photo, and how class names are worded."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def check_target(folder: str | Path, form: AnnotationTarget) -> None:
 def write_annotations(
     records: Sequence[MaskRecord], folder: Path, root: Path | None, form: AnnotationTarget
 ) -> tuple[Path, list[str]]:
-    """Write the masks of a folder into a file in it; return the file, and lines on what could not be written.
+    """Write the masks of a folder into a file in it; return the file, and a line for each mask or photo left out.
 
     Every photo is listed, also without a mask. Pixels of one half and more are the object.
 

@@ -69,17 +69,17 @@ def read_annotations(
 ) -> Annotations:
     """List the photos of an annotated data set, with a way to read the objects of each.
 
-    Masks come as float32 ``(H, W)`` in [0, 1], in the upright size of the photo. Objects of the background and of what
-    is to be ignored are left out. ``problems`` lists what is wrong; ``read`` of a photo adds, the first time, what
-    cannot be decoded, leaves such objects out, and raises UserError if none is left. It returns an empty list if the
+    Masks come as float32 ``(H, W)`` in [0, 1], in the upright size of the photo, without background objects and objects
+    to be ignored. ``problems`` lists errors in the annotations. The first ``read`` of a photo adds the objects that
+    cannot be decoded, which are left out; it raises UserError if none is left, and returns an empty list if the
     annotation says that there is no object.
 
     Args:
         format: one of ``FORMATS``, or ``auto`` to tell it from the files.
-        source: the file or folder of the annotations, as ``docs/howto/masks.md`` lists for each format.
+        source: the file or folder of the annotations, as ``docs/reference/mask-files.md`` lists for each format.
         images: the folder of the photos; may be None where the format says where they are.
-        orientation: whether photos with an EXIF orientation were annotated ``upright`` or as ``stored``; None says so
-            only where their size shows it.
+        orientation: whether photos with an EXIF orientation were annotated ``upright`` or as ``stored``; None decides
+            by the sizes in the annotation, where they show it.
         which: which of several annotations of a photo to use: ``newest`` (label-studio), or the name of a field
             (fiftyone).
         boxes: how boxes become masks; by default, ellipses.
@@ -106,7 +106,7 @@ def read_annotations(
 
 
 def resolve_format(format: str, source: str | Path) -> str:
-    """Return the name of a format, told from the files for ``auto``."""
+    """Return the name of a format; for ``auto``, of the format that the files have."""
     expect_one_of("the annotation format", format, [*FORMATS, "auto"])
     if is_archive(source):
         raise UserError(f"expected annotations, got the archive {source}: unpack it, and name the folder or file in it")

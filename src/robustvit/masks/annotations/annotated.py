@@ -52,10 +52,10 @@ class Annotations:
         photos: existing photos with annotations, sorted by path.
         problems: one line for each annotation without its image, clash of names, broken entry, and the like.
         categories: all named categories.
-        advice: what to do if categories have numbers but no names.
+        advice: how to name categories that have only numbers; empty if they have names.
         root: the folder of the photos that masks mirror, if the reader found it.
-        doubts: what must be asked, by the field of ``BoxReading`` that answers it.
-        min_confidence: confidence below which detections do not count, if nobody says otherwise.
+        doubts: questions to the user, by the field of ``BoxReading`` that answers them.
+        min_confidence: confidence below which detections do not count, unless the user sets another.
     """
 
     photos: list[AnnotatedPhoto]
@@ -71,7 +71,7 @@ class Annotations:
 
 
 def settle_views(found: Annotations) -> Annotations:
-    """Say which photos may have been annotated as their file holds them, if not upright.
+    """Report photos that may have been annotated as stored in their file, and not upright.
 
     The size of one photo that was annotated upright shows how the tool sees them all.
     """
@@ -91,7 +91,7 @@ def settle_views(found: Annotations) -> Annotations:
 def leave_out_unmarked(
     photos: list[AnnotatedPhoto], with_objects: Collection[str], problems: list[str]
 ) -> list[AnnotatedPhoto]:
-    """Return photos without those that have no object, but a class that has objects elsewhere.
+    """Leave out photos without an object whose class has objects elsewhere; return the others.
 
     A class without any object, such as "No finding", says that its photos show none; "cat" does not. ``with_objects``
     are the classes of all objects of the data set.

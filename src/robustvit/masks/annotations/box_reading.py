@@ -34,16 +34,16 @@ class BoxMask(NamedTuple):
 
 @dataclass
 class BoxReading:
-    """How boxes become masks: here, by a shape drawn in them. It counts what it did.
+    """Makes masks of boxes, by drawing a shape in them, and counts the objects of each kind.
 
     Attributes:
         shape: what is drawn.
         feather: width of its soft edge, as a share of half the box's width and height.
-        units: of the boxes, if not those of their format.
-        min_confidence: detections below it are left out; None for what the annotations say.
+        units: of the boxes; None for those of their format.
+        min_confidence: detections below it are left out; None for the threshold of the annotations.
         asked: whether boxes were asked for: outlines that are upright rectangles are boxes then, too.
-        usual_confidence: what the annotations say, set when they are read.
-        counts: objects by what became of them.
+        usual_confidence: the threshold of the annotations, set when they are read.
+        counts: numbers of objects, by their kind and what became of them.
     """
 
     shape: DrawnShape = "ellipse"
@@ -76,11 +76,11 @@ class BoxReading:
         }
 
     def load(self) -> None:
-        """Load what is needed, before anything is written."""
+        """Load the model, if there is one, before anything is written."""
 
     @property
     def content(self) -> str:
-        """A text that changes with what the masks depend on beside the options."""
+        """A text that changes with anything, apart from the options, that the masks depend on."""
         return ""
 
     def make_masks(self, image: Path, boxes: Sequence[Box], view: View) -> list[BoxMask]:
@@ -122,7 +122,7 @@ class BoxReading:
         return found
 
     def _as_box(self, one: MarkedObject, image: Path) -> MarkedObject:
-        """Return an outline that is a rectangle as a box, if that is asked for; anything else as it is."""
+        """Return an outline that is a rectangle as a box, if boxes were asked for; any other object as it is."""
         if isinstance(one, BoxedObject):
             return one
         self.counts["outlines"] += 1

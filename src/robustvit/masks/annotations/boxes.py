@@ -52,7 +52,7 @@ def doubt_corners(boxes: Sequence[tuple[Box, tuple[int, int]]], source: object) 
 
 
 def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, complaints: list[str]) -> Box:
-    """Return a box in pixels, which may reach beyond the frame of height and width ``size``; that is complained of.
+    """Return a box in pixels; add a complaint if it reaches beyond the frame of height and width ``size``.
 
     ``units`` are those that the user says; None for those of the format.
     """

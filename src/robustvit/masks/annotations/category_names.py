@@ -27,11 +27,11 @@ def is_no_object(name: str | None) -> bool:
 
 @dataclass(frozen=True)
 class YoloNames:
-    """What the settings of a YOLO data set say.
+    """The settings of a YOLO data set.
 
     Attributes:
         by_number: names of the classes.
-        key_points: the file that says that its labels are key points, if one does.
+        key_points: the file that declares the labels to be key points, if there is one.
     """
 
     by_number: dict[int, str] = field(default_factory=dict)

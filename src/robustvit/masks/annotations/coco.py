@@ -78,7 +78,7 @@ def _load(source: Path) -> dict[str, list]:
 
 
 def _categories(entries: list, problems: list[str]) -> _Names:
-    """Names by id; None for an id of several names. Without any, one class without a name, under no id."""
+    """Return names by id; None for an id of several names. Without names, all objects are of one class."""
     names: _Names = {}
     for number, entry in enumerate(entries):
         key, name = as_id(as_dict(entry).get("id")), as_dict(entry).get("name")
@@ -97,7 +97,7 @@ def _categories(entries: list, problems: list[str]) -> _Names:
 def _annotations(
     entries: list, images: dict[Id, CocoImage | None], names: _Names, problems: list[str]
 ) -> dict[Id, list[tuple[Id | None, dict]]]:
-    """Usable annotations by image, each with the id of its category."""
+    """Return the usable annotations by image, each with the id of its category."""
     image_ids, category_ids = IdTable(images), IdTable(names)
     only = next(iter(names)) if len(names) == 1 else None
     by_image: dict[Id, list[tuple[Id | None, dict]]] = defaultdict(list)

@@ -26,7 +26,7 @@ def name_image(key: Id) -> str:
 
 
 def find_images(entries: list, folder: PhotoFolder, problems: list[str]) -> dict[Id, CocoImage | None]:
-    """The listed images by id; None for unusable ones, whose annotations are silently ignored."""
+    """Return the listed images by id; None for unusable images, whose annotations are silently ignored."""
     by_id = _by_id(entries, problems)
     names = {key: entry_name(entry) for key, entry in by_id.items() if entry is not None}
     found = folder.match({key: name for key, name in names.items() if name}, problems, describe=name_image)
@@ -40,7 +40,7 @@ def find_images(entries: list, folder: PhotoFolder, problems: list[str]) -> dict
 
 
 def _by_id(entries: list, problems: list[str]) -> dict[Id, dict | None]:
-    """Entries by id; None for an id that several photos have, since their annotations cannot be told apart."""
+    """Return entries by id; None for an id of several photos, since their annotations cannot be told apart."""
     found: dict[Id, dict | None] = {}
     for number, entry in enumerate(entries):
         key = as_id(as_dict(entry).get("id"))

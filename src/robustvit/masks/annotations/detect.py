@@ -1,4 +1,4 @@
-"""Which format annotations have: told from the files in a folder, or from what is in one of them."""
+"""Which format annotations have, recognised by the files in a folder or the content of one of them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def detect_format(source: str | Path) -> str:
 
 
 def _describe(place: Path) -> str:
-    """What a file is, if it is a format that is known but not read."""
+    """Name what was found instead of annotations, for a message."""
     if place.suffix.lower() == ".json":
         return name_format(load_json(place)) or "other JSON"
     if place.suffix.lower() in _LISTS:
@@ -83,7 +83,7 @@ def _describe(place: Path) -> str:
 
 
 def _of_file(path: Path) -> Iterator[str]:
-    """The formats that a file may have."""
+    """Yield the formats that a file may have."""
     suffix = path.suffix.lower()
     if suffix == ".json":
         content = load_json(path)
@@ -108,9 +108,9 @@ def _of_file(path: Path) -> Iterator[str]:
 
 
 def _of_folder(folder: Path) -> list[str]:
-    """The formats of the files in a folder; of many files of a kind the first few are looked at.
+    """Return the formats of the files in a folder; of many files of a kind, only the first few are opened.
 
-    Lists that are read only where they are named themselves count if there is nothing else.
+    Lists with other names than a format's own count only if there is nothing else.
     """
     found: list[str] = []
     alone: list[str] = []

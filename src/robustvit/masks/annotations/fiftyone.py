@@ -60,7 +60,7 @@ def is_fiftyone(content: object) -> TypeGuard[dict]:
 def _samples(
     content: object, path: Path, which: str | None
 ) -> Iterator[tuple[str, dict, list[object], dict[int, str]]]:
-    """Yield what to call a sample, its entry, its labels and the names of its classes."""
+    """Yield each sample: its name in messages, its entry, its labels and the names of its classes."""
     if not is_fiftyone(content):
         raise UserError(f"expected an export of FiftyOne in {path}, found something else: check the format")
     if "samples" not in content:

@@ -26,7 +26,7 @@ _AREAS = frozenset({"Detection", "Polyline", "Segmentation", *_LISTS})
 
 
 def _name(value: object, names: dict[int, str]) -> str | None:
-    """Return the name of a label, which may be the number of one."""
+    """Return the name of a label, which may be given as a number."""
     number = whole_number(value)
     if number is not None:
         return names.get(number, str(number))
@@ -80,7 +80,7 @@ def _detection(label: dict, root: Path, frame: Frame) -> np.ndarray | Box:
 
 
 def _read_mask(label: dict, root: Path) -> np.ndarray | None:
-    """The mask of a detection's box, which may be in the label or in a file; None without one."""
+    """Return the mask of a detection's box, which may be in the label or in a file; None without a mask."""
     if label.get("mask") is not None:
         return _unpack(label["mask"]) > 0
     found = _read_named(label, root, read_mask)
@@ -104,7 +104,7 @@ def _polyline(label: dict, frame: Frame) -> np.ndarray:
 
 
 def _segmentation(label: dict, names: dict[int, str], root: Path) -> Iterator[MarkedArea]:
-    """An area for each number in a mask of the whole photo, which is read again where it is drawn."""
+    """Yield an area for each number in a mask of the whole photo; the mask is read again when the area is drawn."""
     for number in np.unique(_read_ids(label, root)).tolist():
         if number > 0:
             yield MarkedArea(

@@ -64,7 +64,7 @@ def read_image_folder(source: Path, images: Path | None, orientation: Orientatio
 
 
 def find_metadata(source: Path) -> list[Path]:
-    """Return the metadata files anywhere in a folder, or the one that is named."""
+    """Return the metadata files anywhere in a folder, or the file itself if it is named."""
     if not source.is_dir():
         if not source.is_file():
             raise UserError(f"expected a folder with {METADATA[0]}, found none at {source}: check the path")
@@ -76,7 +76,7 @@ def find_metadata(source: Path) -> list[Path]:
 
 
 def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield the rows, each with what to call it."""
+    """Yield the rows, each with its name in messages."""
     if path.suffix.lower() == ".parquet":
         with open_parquet(path) as file:
             yield from ((f"{path}, row {number}", row) for number, row in enumerate(parquet_rows(file), 1))
@@ -129,7 +129,7 @@ def _masked(
 
 
 def _mask_file(name: object, root: Path) -> Path | None:
-    """The file that a row names as its mask, which must lie below the metadata; None if it names none."""
+    """Return the file that a row names as its mask, which must lie below the metadata; None if it names none."""
     if name is None or name == "":
         return None
     if not isinstance(name, str):
@@ -155,7 +155,7 @@ def _objects(value: object) -> Iterator[MarkedArea]:
     entries = value if isinstance(value, list) else list(_transpose(value))
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise BrokenEntry(f"object {number}: expected one, found {shown(entry)}")
+            raise BrokenEntry(f"expected object {number} with an outline or a box, found {shown(entry)}")
         outline, box = (find_column(entry, known) for known in (_OUTLINES, _BOXES))
         draw: Callable[[Frame], np.ndarray | Box] = partial(_box, entry[box] if box else None)
         if outline and entry[outline]:
@@ -182,7 +182,7 @@ def _box(numbers: object, frame: Frame) -> np.ndarray | Box:
 
 
 def _content(row: dict[str, object], path: Path) -> str:
-    """The row and the mask that it names, if it can be read."""
+    """Return a text that changes with the row and the mask that it names."""
     mask = find_column(row, _MASKS)
     text = json.dumps(row, default=str)
     if mask is None:

@@ -61,7 +61,7 @@ def read_kaggle(
 
 
 def is_kaggle(source: Path) -> bool:
-    """Whether a list has columns of photos and run lengths; where the name says little, its cells are looked at."""
+    """Whether a list has columns of photos and run lengths; where the column's name says little, its cells decide."""
     table = read_list(source, "run lengths")
     runs = find_column(table.columns, RUN_COLUMNS)
     if find_column(table.columns, (*IMAGE_COLUMNS, *_JOINED)) is None or runs is None:

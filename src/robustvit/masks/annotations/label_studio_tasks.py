@@ -19,7 +19,7 @@ _QUERY = re.compile(r"\?(?!d=).*$", re.DOTALL)
 
 @dataclass(frozen=True)
 class Result:
-    """What a person marked at once.
+    """A shape that a person marked.
 
     Attributes:
         kind: Label Studio's name for it, such as ``polygonlabels``.
@@ -41,7 +41,7 @@ class Task:
     """A photo and its annotations, each a list of raw entries.
 
     Attributes:
-        data: the task's fields, of which one names the photo.
+        data: the task's fields; one of them names the photo.
         annotations: of all people, without cancelled ones; each has ``results``, and may have ``when`` and ``truth``.
         cancelled: number of those left out.
         predictions: number of a model's, which are not used.
@@ -68,7 +68,7 @@ def _small_results(task: dict) -> Iterator[dict]:
 
 
 def read_tasks(content: list, problems: list[str]) -> dict[str, Task]:
-    """Return the tasks by what to call them; JSON-MIN has a row for each annotation, which are put together."""
+    """Return the tasks by their names in messages; the rows of JSON-MIN, one for each annotation, are put together."""
     tasks: dict[str, Task] = {}
     for number, entry in enumerate(content):
         if not isinstance(entry, dict):
@@ -134,7 +134,7 @@ def _count_photos(value: object) -> int:
 
 
 def read_results(entries: list[dict]) -> list[Result]:
-    """Return what was marked; labels that were given to a shape in an entry of their own are added to it."""
+    """Return the shapes that were marked; labels in separate entries are added to their shapes."""
     shared: dict[object, list[str]] = {}
     for entry in entries:
         identity = entry.get("id")

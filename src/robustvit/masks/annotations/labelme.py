@@ -88,7 +88,9 @@ def _drop_shared(found: dict[Path, Path], problems: list[str]) -> dict[Path, Pat
     for paths in owners.values():
         if len(paths) > 1:
             named = " and ".join(map(str, paths))
-            problems.append(f"{found[paths[0]]} is listed twice, by {named}: left out, which one holds is unknown")
+            problems.append(
+                f"{found[paths[0]]} is listed twice, by {named}: left out, since it is unknown which of them is right"
+            )
     return {path: image for path, image in found.items() if len(owners[os.path.realpath(image)]) == 1}
 
 

@@ -42,7 +42,7 @@ class PhotoListing:
     _named: dict[str, None] = field(default_factory=dict)
 
     def leaving_out(self, where: object) -> AbstractContextManager[None]:
-        """Name a part that the block cannot use, and continue after it; see ``objects.leaving_out``."""
+        """Continue after a block that meets a broken part, and name that; see ``objects.leaving_out``."""
         return leaving_out(where, self.problems)
 
     def match(

@@ -45,7 +45,7 @@ class MarkedArea:
 
 @dataclass(frozen=True)
 class MarkedBox:
-    """A box marked in a photo, in units that may be others than its format's.
+    """A box marked in a photo, whose units may differ from its format's.
 
     Attributes:
         category: its class; None if the format has none.

@@ -70,7 +70,7 @@ def foregrounds(
 
 
 def unite(objects: Sequence[AnnotatedObject]) -> AnnotatedObject:
-    """Return objects as one, which is as sure as the least sure of them."""
+    """Unite objects; the union is as certain as the least certain of them."""
     confidences = [one.confidence for one in objects if one.confidence is not None]
     agreements = [one.agreement for one in objects if one.agreement is not None]
     return AnnotatedObject(

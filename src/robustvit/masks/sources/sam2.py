@@ -155,7 +155,7 @@ class Sam2(MaskSource):
 
 
 class Sam3Tracker(Sam2):
-    """The same by SAM 3, whose tracker takes boxes and points as SAM 2 does."""
+    """SAM 3, whose tracker takes boxes and points as SAM 2 does."""
 
     name = "sam3"
     kind = "Sam3Tracker"

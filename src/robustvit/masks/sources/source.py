@@ -29,10 +29,10 @@ class MaskSource:
     network: nn.Module | None = None
 
     def match_photos(self, places: Mapping[str, Path], folder: Path) -> list[str]:
-        """Match what was given for single photos with the photos in a folder, by their paths in it.
+        """Match prompts for single photos with the photos in a folder, by their paths in it.
 
         Returns:
-            A line for each part that no photo has.
+            A line for each prompt without a photo.
         """
         return []
 
@@ -41,11 +41,11 @@ class MaskSource:
         return "" if self.network is None else weights_hash(self.network)
 
     def content(self, path: Path) -> str:
-        """Return a text that changes with what the mask of a photo depends on beside the photo and the options."""
+        """Return a text that changes with anything, apart from the photo and the options, that its mask depends on."""
         return self._weights
 
     def origin(self, path: Path) -> dict[str, str]:
-        """Return what the manifest records of how the mask of a photo was made, some of ``MASK_ORIGIN``."""
+        """Return how the mask of a photo was made, for the manifest; the keys are some of ``MASK_ORIGIN``."""
         return {}
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:

@@ -28,7 +28,7 @@ _MOST_PATCHES = 20_000
 
 
 class TokenCut(MaskSource):
-    """See ``find_objects`` and ``patch_features``.
+    """The objects that TokenCut cuts out of a backbone's features; see ``cut_objects`` and ``patch_features``.
 
     Args:
         model: the backbone; photos of any shape where it takes them, else resized to its own input size.
@@ -62,7 +62,7 @@ class TokenCut(MaskSource):
 
     @classmethod
     def of(cls, options: MaskOptions, model: Classifier) -> TokenCut:
-        """TokenCut with the options of ``masks``; what is open there is DINO's."""
+        """Return TokenCut with the options of ``masks``; options left open are those for DINO."""
         threshold = 0.2 if options.threshold is None else options.threshold
         return cls(
             model,

@@ -163,7 +163,7 @@ class WordSource(MaskSource):
 
     @staticmethod
     def finish(job: WordJob) -> FoundMask:
-        """Unite what was found, or weigh it if phrases have weights; see ``MaskSource``."""
+        """Unite the objects that were found, or weigh the heat if phrases have weights; see ``MaskSource``."""
         size = (job.photo.shape[0], job.photo.shape[1])
         if not job.phrases:
             return no_object(size, "it lies in no class folder, and --prompt names classes")
