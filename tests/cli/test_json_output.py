@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from robustvit.cli import main as cli
-from robustvit.cli.json_output import document, plain
+from robustvit.cli.json_output import to_json, to_plain
 
 
 @dataclass
@@ -60,19 +60,19 @@ def strict(text: str):
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_values_in_jsons_own_types(value, expected):
-    found = plain(value)
+    found = to_plain(value)
     assert found == expected
     assert type(found) is type(expected)
     assert strict(json.dumps(found, allow_nan=False)) == expected
 
 
 def test_what_stands_alone_has_a_name():
-    assert strict(document(Path("report.html"))) == {"file": "report.html"}
-    assert strict(document("words")) == {"text": "words"}
-    assert document(None) == "null"
-    assert strict(document([Path("a")])) == ["a"]
+    assert strict(to_json(Path("report.html"))) == {"file": "report.html"}
+    assert strict(to_json("words")) == {"text": "words"}
+    assert to_json(None) == "null"
+    assert strict(to_json([Path("a")])) == ["a"]
     with pytest.raises(TypeError, match="object"):
-        document({"a": object()})
+        to_json({"a": object()})
 
 
 @pytest.mark.parametrize("name", list(cli.COMMANDS))

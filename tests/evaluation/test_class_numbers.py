@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from helpers.drawn_photos import write_photos
 from plain.metrics import slow_balanced_accuracy, slow_precisions, slow_recalls
 from robustvit import UserError, evaluate, finetune, report
-from robustvit.cli.json_output import document
+from robustvit.cli.json_output import to_json
 from robustvit.common.verdict import read_verdict, write_verdict
 from robustvit.evaluation.class_numbers import MOST_CONFUSIONS, class_numbers, render_class_numbers
 from robustvit.evaluation.deciding_metric import say_sizes
@@ -185,7 +185,7 @@ def test_evaluate_says_the_numbers_of_classes_and_decides_by_the_metric(unbalanc
     assert written["by_class"]["changes"]["auroc"]["mean"] == 0
     assert written["by_class"]["changes"]["auroc"]["low"] < 0
     assert sum(map(sum, written["by_class"]["matrix"])) == 16
-    assert json.loads(document(found))["by_class"]["classes"][0]["photos"] == 10
+    assert json.loads(to_json(found))["by_class"]["classes"][0]["photos"] == 10
     scores = np.array([list(photo["scores"].values()) for photo in written["photos"]])
     labels = [photo["label"] for photo in written["photos"]]
     theirs = sklearn_metrics.roc_auc_score(labels, scores / scores.sum(1, keepdims=True), multi_class="ovr")

@@ -179,7 +179,9 @@ def test_the_start_of_the_run_is_its_date(run):
 
 def test_sets_are_named_with_the_number_of_their_photos_on_charts_too(run, monkeypatch):
     titles = []
-    monkeypatch.setattr("robustvit.sharing.report_page._curve", lambda title, *_: titles.append(title) or "<svg></svg>")
+    monkeypatch.setattr(
+        "robustvit.sharing.report_page._draw_curve", lambda title, *_: titles.append(title) or "<svg></svg>"
+    )
     assert "% of test photos" in Page(report(str(run)).read_text()).text  # of an older version, without a list
     rows = [f"{split},,0,{split}{number}.jpg" for split, count in (("train", 1), ("validation", 2), ("verdict", 3))
             for number in range(count)]  # fmt: skip

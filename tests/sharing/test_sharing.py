@@ -32,7 +32,7 @@ from robustvit.models.save import save_model
 from robustvit.sharing.export import export
 from robustvit.sharing.folder import read_finished, write_shared
 from robustvit.sharing.machine_paths import check_shareable, machine_paths, without_paths
-from robustvit.sharing.onnx import _difference, write_onnx
+from robustvit.sharing.onnx import _compare, write_onnx
 from robustvit.sharing.push import push
 from robustvit.training.finetune import finetune
 
@@ -193,7 +193,7 @@ def test_onnx_of_multi_head_attention_and_one_that_differs(tmp_path):
     assert write_onnx(classifier, tmp_path / "model.onnx") < 1e-4
     classifier.network.heads[-1].bias.data.add_(0.01)
     with pytest.raises(UserError, match="logits differ from"):
-        _difference(classifier, tmp_path / "model.onnx")
+        _compare(classifier, tmp_path / "model.onnx")
 
 
 def test_transformers_export_loads_there(tmp_path, photos):

@@ -30,7 +30,7 @@ from helpers.run_server import PATIENCE
 from robustvit.data.embedded.scenes import make_scene
 from robustvit.models.load import load_model
 from robustvit.webapp.prediction import Explorer, ModelAnswer, Picture
-from robustvit.webapp.rendering import answers_html
+from robustvit.webapp.rendering import render_answers
 
 pytestmark = pytest.mark.app
 
@@ -89,7 +89,7 @@ def answers_alone(models, photos: list[Path], questions: list) -> dict:
     """What one visitor alone is answered; the caches that this fills end with it."""
     alone = Explorer(models)
     return {
-        (photo, label, method, opacity): answers_html(
+        (photo, label, method, opacity): render_answers(
             alone.explain(alone.read(photos[photo]).inputs, None if label < 0 else label, method), opacity / 100
         )
         for photo, label, method, opacity in questions

@@ -81,17 +81,17 @@ def _refuse_left_out(name: str, function: Callable[..., Any]) -> None:
 
 def explain_mistake(message: str, options: Sequence[Option]) -> str:
     """Reword jsonargparse's message about a mistake: options as they are typed, a suggestion, types in words."""
-    for reword in (_missing, _unknown, _ambiguous, _wrong_value):
+    for reword in (_explain_missing, _explain_unknown, _explain_ambiguous, _explain_value):
         if text := reword(message, options):
             return text
-    return _as_typed(message).replace("expected one argument", "expected a value")
+    return _write_options(message).replace("expected one argument", "expected a value")
 
 
-def _as_typed(text: str) -> str:
+def _write_options(text: str) -> str:
     return re.sub(r"--[a-z0-9_]+", lambda found: option_name(found[0][2:]), text)
 
 
-def _missing(message: str, options: Sequence[Option]) -> str:
+def _explain_missing(message: str, options: Sequence[Option]) -> str:
     found = re.search(r"arguments are required: (.+)", message) or re.search(r'[Kk]ey "(\w+)" is required', message)
     if not found:
         return ""
@@ -101,7 +101,7 @@ def _missing(message: str, options: Sequence[Option]) -> str:
     return f"expected {' and '.join(shown)}, which {'has' if len(shown) == 1 else 'have'} no default"
 
 
-def _unknown(message: str, options: Sequence[Option]) -> str:
+def _explain_unknown(message: str, options: Sequence[Option]) -> str:
     found = re.search(r"unrecognized arguments: (.+)", message, re.DOTALL)
     if not found:
         return ""
@@ -110,16 +110,16 @@ def _unknown(message: str, options: Sequence[Option]) -> str:
         most = ", ".join(one.name for one in options if one.positional).upper()
         return f"expected no more than {most or 'options'}, got {found[1]} too"
     known = [option_name(one.name) for one in options if not one.positional]
-    hint = did_you_mean(_as_typed(option), known, cutoff=0.5)
-    return f"unknown option {_as_typed(option)}" + (f": {hint}" if hint else "")
+    hint = did_you_mean(_write_options(option), known, cutoff=0.5)
+    return f"unknown option {_write_options(option)}" + (f": {hint}" if hint else "")
 
 
-def _ambiguous(message: str, options: Sequence[Option]) -> str:
+def _explain_ambiguous(message: str, options: Sequence[Option]) -> str:
     found = re.search(r"ambiguous option: (\S+) could match (.+)", message)
-    return f"expected one of {_as_typed(found[2])}, got {_as_typed(found[1])}: write it out" if found else ""
+    return f"expected one of {_write_options(found[2])}, got {_write_options(found[1])}: write it out" if found else ""
 
 
-def _wrong_value(message: str, options: Sequence[Option]) -> str:
+def _explain_value(message: str, options: Sequence[Option]) -> str:
     found = re.search(r'[Kk]ey "(\w+)":.*(?:Given|Got) value: (.+)', message, re.DOTALL)
     kinds = {one.name: type_in_words(one.type) for one in options}
     if not found or found[1] not in kinds:

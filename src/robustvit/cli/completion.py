@@ -40,13 +40,13 @@ def completion(shell: Shell) -> str:
 def _tree() -> argparse.ArgumentParser:
     """Build an argparse parser of all commands for shtab to read."""
     from robustvit.cli.help import add_common, add_options
-    from robustvit.cli.main import COMMANDS, function_of, summary
+    from robustvit.cli.main import COMMANDS, function_of, read_summary
 
     root = argparse.ArgumentParser(prog="robustvit")
     root.add_argument("-V", "--version", action="store_true", help="Print the version.")
     commands = root.add_subparsers(dest="command")
     for name in COMMANDS:
-        parser = commands.add_parser(name, help=summary(name).replace("%", "%%"))
+        parser = commands.add_parser(name, help=read_summary(name).replace("%", "%%"))
         add_common(parser)
         _complete(parser._option_string_actions["--config"], str)
         for option, action in add_options(parser, options_of(function_of(name))):

@@ -147,8 +147,8 @@ def doctor(*, device: Device = "auto") -> Diagnosis:
         python=Path(sys.executable),
         package=Path(str(files("robustvit"))),
         threads=torch.get_num_threads(),
-        processors=_processors(),
-        places=_disk_use(),
+        processors=_list_processors(),
+        places=_measure_disks(),
         extras=list_extras(),
         checks=[
             run_check("required packages are installed", check_requirements),
@@ -157,10 +157,10 @@ def doctor(*, device: Device = "auto") -> Diagnosis:
     )
 
 
-def _processors() -> list[Processor]:
+def _list_processors() -> list[Processor]:
     import torch
 
-    processors = [Processor(platform.processor() or platform.machine(), "cpu", _memory())]
+    processors = [Processor(platform.processor() or platform.machine(), "cpu", _read_memory())]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(index)
@@ -171,7 +171,7 @@ def _processors() -> list[Processor]:
     return processors
 
 
-def _memory() -> int | None:
+def _read_memory() -> int | None:
     """Return the machine's memory in bytes, if the system reports it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -179,24 +179,24 @@ def _memory() -> int | None:
         return None
 
 
-def _disk_use() -> list[DiskUse]:
+def _measure_disks() -> list[DiskUse]:
     import torch
     from huggingface_hub.constants import HF_HUB_CACHE
 
     caches = {"hub cache": Path(HF_HUB_CACHE), "torch cache": Path(torch.hub.get_dir())}
-    uses = [DiskUse(name, folder, folder_bytes(folder), _free(folder)) for name, folder in caches.items()]
+    uses = [DiskUse(name, folder, folder_bytes(folder), _count_free(folder)) for name, folder in caches.items()]
     here = Path.cwd()
-    return [*uses, DiskUse("this folder", here, None, _free(here))]
+    return [*uses, DiskUse("this folder", here, None, _count_free(here))]
 
 
-def _free(folder: Path) -> int:
+def _count_free(folder: Path) -> int:
     return shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
 
 
 def check_requirements() -> tuple[bool, str]:
     """Check that every required package is installed in a supported version; return what is wrong."""
     required = [one for one in _requirements() if one.marker is None or one.marker.evaluate({"extra": ""})]
-    wrong = [problem for one in required if (problem := _problem(one))]
+    wrong = [problem for one in required if (problem := _find_problem(one))]
     return not wrong, "; ".join(wrong) or pluralize(len(required), "package")
 
 
@@ -217,7 +217,7 @@ def _requirements() -> list[Requirement]:
     return [Requirement(line) for line in requires("robustvit") or []]
 
 
-def _problem(one: Requirement) -> str:
+def _find_problem(one: Requirement) -> str:
     found = installed_version(one.name)
     if found is None:
         return f"{one.name} is not installed (needed: {one.specifier})"

@@ -91,14 +91,14 @@ def add_options(
         if one.positional:
             added.append((one, parser.add_argument(one.name, nargs=one.count, help=words)))
         else:
-            added.append((one, parser.add_argument(shown, metavar=_value(one.type), help=words)))
+            added.append((one, parser.add_argument(shown, metavar=_name_value(one.type), help=words)))
     return added
 
 
 def describe_option(one: Option, names: Collection[str] = ()) -> tuple[str, str]:
     """Return an option as it is typed, and its description with type and default; ``names``: those of all options."""
     shown = one.name.upper() if one.positional else option_name(one.name)
-    return shown, f"{as_typed(one.text, names)} {_kind(one)}"
+    return shown, f"{as_typed(one.text, names)} {_describe_type(one)}"
 
 
 def as_typed(text: str, names: Collection[str]) -> str:
@@ -108,7 +108,7 @@ def as_typed(text: str, names: Collection[str]) -> str:
     )
 
 
-def _value(kind: object) -> str:
+def _name_value(kind: object) -> str:
     words = type_in_words(kind)
     if words.startswith("one of"):
         return "CHOICE"
@@ -117,7 +117,7 @@ def _value(kind: object) -> str:
     return "NUMBER" if words in ("a number", "a whole number") else "VALUE"
 
 
-def _kind(one: Option) -> str:
+def _describe_type(one: Option) -> str:
     """Return the type and the default of an option, in brackets."""
     words = "a switch" if one.type is bool and one.default is False else type_in_words(one.type)
     said = not any(one.default is nothing for nothing in (REQUIRED, None, False))

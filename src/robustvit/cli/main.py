@@ -107,7 +107,7 @@ def _fail(program: str, message: str, code: int = 2) -> int:
 
 def _overview() -> str:
     stages = "\n\n".join(
-        "\n".join([f"{stage}:", *(f"  {name:<13} {summary(name)}" for name in commands)])
+        "\n".join([f"{stage}:", *(f"  {name:<13} {read_summary(name)}" for name in commands)])
         for stage, commands in STAGES.items()
     )
     return (
@@ -119,7 +119,7 @@ def _overview() -> str:
     )
 
 
-def summary(name: str) -> str:
+def read_summary(name: str) -> str:
     """Return the first line of a command's docstring, read from its source: importing every command takes longer."""
     module, _, function = COMMANDS[name].rpartition(".")
     source = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
@@ -177,9 +177,9 @@ def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> N
 
 def _print(result: object, as_json: bool) -> None:
     if as_json:
-        from robustvit.cli.json_output import document
+        from robustvit.cli.json_output import to_json
 
-        print(document(result))
+        print(to_json(result))
     elif result is not None:
         print(printable(str(result)))
 

@@ -73,7 +73,7 @@ class CardFacts:
     name: str | None = None
 
 
-def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
+def render_card(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
     """Write the card, Markdown with YAML front matter for the hub. It names no file or folder of the author."""
     config, preprocessing = run.config(), facts.preprocessing
     license = facts.license or facts.base.license or "unknown"

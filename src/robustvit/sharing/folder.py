@@ -20,7 +20,7 @@ from robustvit.common.verdict import Verdict, read_verdict, write_verdict
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.load import load_model
 from robustvit.models.origin import describe_base_model, is_local
-from robustvit.sharing.card import CardFacts, card_text
+from robustvit.sharing.card import CardFacts, render_card
 from robustvit.sharing.machine_paths import check_shareable, without_paths
 from robustvit.sharing.onnx import BATCHES, write_onnx
 
@@ -49,7 +49,7 @@ def read_finished(path: str) -> tuple[RunFolder, Verdict]:
     if not run.verdict.is_file() or not (run.best / "config.json").is_file():
         raise UserError(f"{path} is not finished: continue it with robustvit finetune ... --resume")
     verdict = read_verdict(run.verdict)
-    paths = _paths(run)
+    paths = _list_paths(run)
     return run, replace(verdict, notes=tuple(without_paths(note, paths) for note in verdict.notes))
 
 
@@ -91,17 +91,16 @@ def write_shared(
         raise UserError(f"{run.path} contains a {library} model, which timm cannot load: use --format auto or onnx")
     # The code of a module is its author's alone: such a model is described as it was stored.
     classifier = _load(run) if library != "module" or format == "onnx" else None
-    facts = CardFacts(
-        describe_base_model(run.config(), stored), library, *_describe(stored, classifier), license, name=name
-    )
+    base = describe_base_model(run.config(), stored)
+    facts = CardFacts(base, library, *_describe(stored, classifier), license, name=name)
     if format == "onnx" and classifier is not None:
         facts = replace(facts, onnx=write_onnx(classifier, folder / "model.onnx"), batches=BATCHES)
-        write_json(_interface(classifier), folder / "config.json")
+        write_json(_describe_interface(classifier), folder / "config.json")
     else:
         _copy_weights(run.best, stored, folder)
-    write_text(card_text(run, verdict, facts), folder / "README.md")
+    write_text(render_card(run, verdict, facts), folder / "README.md")
     write_verdict(verdict, folder / "verdict.json")
-    check_shareable(folder, _paths(run))
+    check_shareable(folder, _list_paths(run))
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
     return SharedModel(files, verdict, "onnx" if format == "onnx" else library, facts.onnx)
 
@@ -130,7 +129,7 @@ def _copy_weights(best: Path, stored: dict[str, Any], folder: Path) -> None:
     write_json(kept, folder / "config.json")
 
 
-def _interface(classifier: Classifier) -> dict[str, Any]:
+def _describe_interface(classifier: Classifier) -> dict[str, Any]:
     """Describe inputs and outputs of the ONNX model, for programs."""
     settings = classifier.preprocessing
     return {
@@ -147,7 +146,7 @@ def _interface(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _paths(run: RunFolder) -> list[str]:
+def _list_paths(run: RunFolder) -> list[str]:
     """Return every path in the run's settings, and that of the run."""
     config = run.config()
     names = ("images", "masks", "val_images", "val_masks", "test_images", "test_masks", "review", "checkpoint", "out")

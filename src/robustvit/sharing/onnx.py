@@ -33,7 +33,7 @@ def write_onnx(classifier: Classifier, path: Path) -> float:
     import_extra("onnxscript", "onnx")
     import_extra("onnxruntime", "onnx")
     model = _convert(classifier)
-    for node in _nodes(model.graph, model.functions):
+    for node in _list_nodes(model.graph, model.functions):
         del node.metadata_props[:]  # source files and lines on this machine
         node.doc_string = ""
     about = {"label_names": list(classifier.class_names), "input": "RGB images in [0, 1], not normalised"}
@@ -41,7 +41,7 @@ def write_onnx(classifier: Classifier, path: Path) -> float:
     size = sum(tensor.nbytes for tensor in classifier.state_dict().values())
     beside = {"save_as_external_data": True, "location": f"{path.name}.data"} if size > _ONE_FILE else {}
     onnx.save(model, str(path), **beside)
-    return _difference(classifier, path)
+    return _compare(classifier, path)
 
 
 def _convert(classifier: Classifier) -> Any:
@@ -67,20 +67,20 @@ def _convert(classifier: Classifier) -> Any:
     return program.model_proto  # type: ignore[union-attr]
 
 
-def _nodes(graph: GraphProto, functions: Sequence[FunctionProto] = ()) -> list[Message]:
+def _list_nodes(graph: GraphProto, functions: Sequence[FunctionProto] = ()) -> list[Message]:
     """Return everything in a graph that has metadata: the graph, its nodes and values, and nested graphs."""
     found: list[Message] = [graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
     for node in graph.node:
         found.append(node)
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-            found += [part for one in inner for part in _nodes(one)]
+            found += [part for one in inner for part in _list_nodes(one)]
     for function in functions:
         found += [function, *function.value_info, *function.node]
     return found
 
 
-def _difference(classifier: Classifier, path: Path) -> float:
+def _compare(classifier: Classifier, path: Path) -> float:
     """Return the largest difference of a logit between both models; raise if it is too large."""
     runtime = import_extra("onnxruntime", "onnx")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

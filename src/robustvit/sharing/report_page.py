@@ -44,14 +44,14 @@ _BADGES: dict[Any, tuple[str, str]] = {  # words and colour
 def render_report(folder: RunFolder, config: Mapping[str, Any], mark: str) -> str:
     """Return the page of a finished run with these settings; ``mark`` distinguishes such pages from others."""
     photos, verdict = folder.photos.by_use(), read_verdict(folder.verdict)
-    panels = [_shown_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
+    panels = [_embed_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
     by_class = folder.read(folder.by_class)
     return page_template(__package__, "report.html.j2").render(
         mark=mark,
         verdict=verdict,
         badge=_BADGES[verdict.outcome or verdict.accepted],
         next=next_step(verdict.outcome) if verdict.outcome else "",
-        numbers=_first_numbers(verdict),
+        numbers=_choose_numbers(verdict),
         lead=panels[0] if panels and panels[0]["before"] else None,
         title_of=measure_title,
         by_class=by_class and render_class_numbers(by_class, "after", "original", folder.by_class.name),
@@ -60,21 +60,21 @@ def render_report(folder: RunFolder, config: Mapping[str, Any], mark: str) -> st
         versions=folder.read(folder.versions),
         shifts=folder.shifts(),
         photos=photos,
-        curves=_curves(folder.metrics(), photos, verdict.metric),
+        curves=_draw_curves(folder.metrics(), photos, verdict.metric),
         rivals=folder.read(folder.at_inference),
-        **_groups(folder.read(folder.groups)),
+        **_read_groups(folder.read(folder.groups)),
         outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
     )
 
 
-def _first_numbers(verdict: Verdict) -> list[Comparison]:
+def _choose_numbers(verdict: Verdict) -> list[Comparison]:
     """Return the comparisons that a reader needs first: the deciding one, ordinary photos, and relevance."""
     decisive = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on, verdict.metric)
     shown = [measure_name(verdict.metric, kind) for kind in (decisive, "ordinary") if kind] + ["energy"]
     return [found for name in shown if (found := verdict.of(name))]
 
 
-def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
+def _embed_panel(panel: Panel, folder: Path) -> dict[str, Any]:
     """Return a panel with embedded pictures."""
 
     def picture(name: str) -> str:
@@ -91,7 +91,7 @@ def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
     }
 
 
-def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str], metric: str) -> list[str]:
+def _draw_curves(epochs: list[dict[str, Any]], photos: Mapping[str, str], metric: str) -> list[str]:
     """Plot losses and accuracies over epochs, each as inline SVG; none for fewer than two epochs."""
     if len(epochs) < 2:
         return []
@@ -111,19 +111,19 @@ def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str], metric: str
         (f"{metric} on {photos['validation']}, %", chosen, 100.0),
     ]
     return [
-        _curve(title, epochs, lines, scale)
+        _draw_curve(title, epochs, lines, scale)
         for title, lines, scale in charts
         if any(sum(name in row for row in epochs) > 1 for name in lines.values())
     ]
 
 
-def _groups(found: dict[str, Any]) -> dict[str, Any]:
+def _read_groups(found: dict[str, Any]) -> dict[str, Any]:
     """Return the measures by group of a run, and a chart of them; None without groups."""
     report = read_groups({name: value for name, value in found.items() if name != "training"}) if found else None
     return {"groups": report, "group_chart": None if report is None else draw_groups(report)}
 
 
-def _number(value: str | float | None) -> float:
+def _to_number(value: str | float | None) -> float:
     """Return a metric as a number; NaN, which leaves a gap, if it is missing."""
     try:
         return math.nan if value is None else float(value)
@@ -132,13 +132,13 @@ def _number(value: str | float | None) -> float:
 
 
 @chart_style()
-def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
+def _draw_curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
     axis = figure.subplots()
     at = [row["epoch"] for row in epochs]
     for label, name in lines.items():
         if any(name in row for row in epochs):
-            values = [scale * _number(row.get(name)) for row in epochs]
+            values = [scale * _to_number(row.get(name)) for row in epochs]
             axis.plot(at, values, label=label, marker=".")
     kept = [row["epoch"] for row in epochs if row.get("best")]
     if kept:

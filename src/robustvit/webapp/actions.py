@@ -17,13 +17,13 @@ from robustvit.webapp.examples import Example
 from robustvit.webapp.limits import read_limited
 from robustvit.webapp.memory import Recent, Results
 from robustvit.webapp.prediction import Explorer, Inputs, ModelAnswer, Picture
-from robustvit.webapp.rendering import answers_html, write_panel
+from robustvit.webapp.rendering import render_answers, write_panel
 from robustvit.webapp.swapped import (
-    background_photo,
     find_mask,
+    make_background,
     read_drawing,
     read_mask_file,
-    swapped_inputs,
+    swap_background,
 )
 
 Drawing = dict[str, Any]  # of Gradio's editor
@@ -72,7 +72,7 @@ class Actions:
             return _NO_PHOTO
         picture = self.explorer.read(photo)
         answers = self.explorer.explain(picture.inputs, _class(target), method)
-        return self._training_note(photo, picture.digest) + answers_html(answers, _share(opacity))
+        return self._training_note(photo, picture.digest) + render_answers(answers, _share(opacity))
 
     def _training_note(self, photo: str, digest: str) -> str:
         """Return an HTML line if a model was trained on the photo."""
@@ -108,7 +108,7 @@ class Actions:
         """
         before, after, mask = self._swap_photo(photo, target, method, *how)
         where = " on another background"
-        return answers_html(after, _share(opacity), before=before, mask=mask, where=where), True
+        return render_answers(after, _share(opacity), before=before, mask=mask, where=where), True
 
     def swap_again(self, photo: str | None, target: int, method: str, opacity: float, made: bool, *how: Choice) -> str:
         """Repeat the swap with other settings, if one was made; see ``swap``."""
@@ -136,7 +136,7 @@ class Actions:
         picture = self._read(photo)
         source, drawing, mask_file, background, own_background = how
         mask = self._mask(picture, source, drawing, mask_file)
-        inputs, masks = swapped_inputs(picture, mask, self._background(background, own_background))
+        inputs, masks = swap_background(picture, mask, self._background(background, own_background))
         wanted = _class(target)
         before = self.explorer.explain(picture.inputs, wanted, method)
         return before, self.explorer.explain(inputs, wanted, method), next(iter(masks.values()))
@@ -161,7 +161,7 @@ class Actions:
 
     def _background(self, name: str, own: str | None) -> Inputs:
         if name != OWN_PHOTO:
-            return self.explorer.prepare(background_photo(name))
+            return self.explorer.prepare(make_background(name))
         if own is None:
             raise UserError("expected a background photo: choose a file, or a background from the list")
         return self.explorer.prepare(read_limited(own, self.explorer.limits, self.explorer.pixels))

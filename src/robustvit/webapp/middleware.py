@@ -48,7 +48,7 @@ class LimitedRequests:
             return
         if "/file=" in path:
             send = _with_safe_headers(send)
-        most = self._most(path)
+        most = self._find_limit(path)
         if _content_length(scope) > most:
             await refuse(send, 413, f"Too large: expected at most {most // MB or 1} MB.")
             return
@@ -67,7 +67,7 @@ class LimitedRequests:
         else:
             await self.app(scope, _replay(message, receive), send)
 
-    def _most(self, path: str) -> int:
+    def _find_limit(self, path: str) -> int:
         path = path.rstrip("/")
         if path.endswith("/upload"):
             return self.limits.archive_bytes + MB
@@ -173,7 +173,7 @@ class OwnPageOnly:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] in ("http", "websocket") and (words := self._problem(scope["headers"])):
+        if scope["type"] in ("http", "websocket") and (words := self._find_problem(scope["headers"])):
             if scope["type"] == "http":
                 await refuse(send, 403, words)
             else:
@@ -181,7 +181,7 @@ class OwnPageOnly:
             return
         await self.app(scope, receive, send)
 
-    def _problem(self, headers: list[tuple[bytes, bytes]]) -> str:
+    def _find_problem(self, headers: list[tuple[bytes, bytes]]) -> str:
         hosts = [b"//" + value for name, value in headers if name == b"host"]
         origins = [value for name, value in headers if name == b"origin"]
         if not hosts or not all(self._is_own(_name(host)) for host in hosts):

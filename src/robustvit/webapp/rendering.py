@@ -62,7 +62,7 @@ def _template() -> Template:
     return page_template(__package__, "app_answers.html.j2")
 
 
-def answers_html(
+def render_answers(
     answers: Sequence[ModelAnswer],
     opacity: float,
     *,

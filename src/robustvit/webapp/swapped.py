@@ -76,7 +76,7 @@ def find_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer)
     return doubtful
 
 
-def background_photo(name: str) -> Image.Image:
+def make_background(name: str) -> Image.Image:
     """Return the background of a name in ``OFFERED``, always the same crop."""
     expect_one_of("the background", name, OFFERED)
     if name == GREY:
@@ -84,7 +84,7 @@ def background_photo(name: str) -> Image.Image:
     return crop_texture(name, np.random.default_rng(0), _TEXTURE_SIDE, part="test")
 
 
-def swapped_inputs(
+def swap_background(
     picture: Picture, mask: np.ndarray, background: Inputs
 ) -> tuple[Inputs, dict[Preprocessing, Tensor]]:
     """Paste the object of a photo on a background, for each preprocessing; return images and masks ``(1, H, W)``.
