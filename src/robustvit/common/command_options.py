@@ -131,7 +131,7 @@ def _bind(
     return values | {option: name_given_set(values[option], option) for option in sets}
 
 
-def expand_home(value: Any) -> Any:
+def expand_home(value: object) -> Any:
     """Return a value in which the home folder replaces a leading ``~/``, which a shell leaves in ``--out=~/runs``."""
     if isinstance(value, (list, tuple)):
         return type(value)(map(expand_home, value)) if type(value) in (list, tuple) else value

@@ -172,7 +172,7 @@ def write_text(text: str, path: str | Path) -> None:
         file.write(encode_text(text))
 
 
-def write_json(value: Any, path: str | Path) -> None:
+def write_json(value: object, path: str | Path) -> None:
     """Write a value as readable JSON, whole or not at all; surrogates as the escapes of JSON, which read back."""
     write_text(_SURROGATE.sub(_escape, json.dumps(value, indent=1, ensure_ascii=False)), path)
 
