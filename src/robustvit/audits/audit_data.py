@@ -81,7 +81,7 @@ class AuditData:
         baseline: the model it is compared with.
         files: the photos.
         masks: their masks.
-        names: class of each photo, or all of them.
+        names: class of each photo, or all its classes.
         labels: names of the classes, by the models' indices.
         backgrounds: kinds of background, None if they could not be found.
         groups: of class and background.

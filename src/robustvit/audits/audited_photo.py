@@ -63,7 +63,7 @@ class AuditedPhoto:
 
     @property
     def is_right(self) -> bool:
-        """Whether the answer to the photo as it is is right."""
+        """Whether the answer to the unchanged photo is right."""
         return self.plain.is_right(self.plain)
 
     @property
@@ -72,7 +72,7 @@ class AuditedPhoto:
         return [one for one in self.tried if self.taken(one)]
 
     def taken(self, one: Tried) -> list[int]:
-        """Return the classes of a background that are answered on it, and were not for the photo as it is."""
+        """Return the classes of a background that the model answers on it, but not for the unchanged photo."""
         if self.plain.labels is None:
             return [one.lent] if one.answer.predicted == one.lent != self.plain.predicted else []
         return [at for at in one.others if one.answer.scores[at] > 0.5 >= self.plain.scores[at]]

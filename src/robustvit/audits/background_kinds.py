@@ -55,9 +55,8 @@ def background_features(
 ) -> np.ndarray:
     """Return the normalized mean feature of each photo's patches outside the mask.
 
-    If there is enough background, the object is tiled over first, because attention would carry it to every patch.
-
-    For model, feature and block see ``patch_features``; the settings say in which batches the model is asked.
+    If there is enough background, the object is tiled over first, because attention would carry it to every patch. For
+    ``feature`` and ``block`` see ``patch_features``; the settings say in which batches the model is asked.
 
     Returns:
         ``(N, C)`` float64; NaN for photos without a patch outside the mask.
@@ -79,7 +78,7 @@ def background_features(
 def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> BackgroundKinds:
     """Cluster backgrounds by their features ``(N, C)``; photos with NaN belong to no kind.
 
-    With a count of 0 there are as many kinds, from 2 to ``MOST_BACKGROUNDS``, as have the largest mean silhouette.
+    With a count of 0, their number, from 2 to ``MOST_BACKGROUNDS``, is that with the largest mean silhouette.
     """
     able = np.flatnonzero(np.isfinite(features).all(axis=1))
     if not len(able):

@@ -26,10 +26,10 @@ class Budget:
         shifted: photos whose object is moved, resized and rotated.
         variants: of ``VARIANTS``, the photos without object or background.
         whole: changes of the whole photo, see ``insertions.WHOLE``.
-        artefacts: of ``insertions.ARTEFACTS``, what is put in.
-        passes: forward passes a photo at most, which the regions beside the object have to keep to; None: any.
-        region_passes: forward passes a photo at most for blurring regions; None: any.
-        rivals: in what ways the model is shown the objects alone, see ``VIEWS``.
+        artefacts: those of ``insertions.ARTEFACTS`` that are inserted.
+        passes: forward passes a photo at most, which limits the regions beside the object; None: no limit.
+        region_passes: forward passes a photo at most for blurring regions; None: no limit.
+        rivals: ways of showing the model the objects alone, see ``VIEWS``.
     """
 
     tries: int
@@ -51,7 +51,7 @@ BUDGETS: Mapping[BudgetName, Budget] = {
 
 
 def settle_budget(auditing: AuditOptions) -> Budget:
-    """Return the budget, with what the user chose beside it."""
+    """Return the budget, with the numbers that the user chose instead of its own."""
     known = BUDGETS[auditing.budget]
     return replace(
         known,

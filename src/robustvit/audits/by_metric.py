@@ -42,8 +42,8 @@ def metric_means(photos: Sequence[AuditedPhoto], metric: str) -> dict[str, Inter
 def metric_changes(before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto], metric: str) -> dict[str, Comparison]:
     """Compare what ``metric_means`` returns of two models on the same photos, with paired differences.
 
-    The cost in the worst group has no interval of its change, as two differences of lowest accuracies. Accuracy has its
-    own comparison, ``compare_photos``: for it there is nothing here.
+    The cost in the worst group has no interval of its change, as two differences of lowest accuracies. The result is
+    empty for accuracy, which ``compare_photos`` compares.
     """
     if metric == ACCURACY:
         return {}

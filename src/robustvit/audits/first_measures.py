@@ -26,7 +26,7 @@ ONLY_ONE_CLASS = (
 
 
 def measure_first(run: AuditRun) -> AuditData:
-    """Measure what the verdict needs, and say it."""
+    """Measure what the verdict needs, and print the verdict."""
     with run.spending.step("kinds of background"):  # first: its pictures are also those without the object
         kinds = None if run.several else _find_backgrounds(run)
     with run.spending.step("verdict"):

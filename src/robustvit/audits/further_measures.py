@@ -24,7 +24,7 @@ from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
 
 
 def measure_rest(run: AuditRun, data: AuditData) -> AuditData:
-    """Measure what the model looks at, other shortcuts and moved objects, and say what is found."""
+    """Measure what the model looks at, other shortcuts and moved objects, and print what is found."""
     if run.several:
         return replace(data, spent=run.spending.record())
     with run.spending.step("other shortcuts"):
@@ -62,7 +62,7 @@ def _ask_about_objects(run: AuditRun, found: Sequence[ModelAudit]) -> RivalResul
 
 
 def _answer_insertions(run: AuditRun, sides: Mapping[str, ModelAudit]) -> dict[str, dict[str, list[int]]]:
-    """Return the answers of each model with other shortcuts put in."""
+    """Return the answers of each model with other shortcuts inserted."""
     auditing, budget = run.request.auditing, run.budget
     files = [] if auditing.insert is None else [auditing.insert]
     found = {}

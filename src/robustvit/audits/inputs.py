@@ -82,7 +82,7 @@ def _expect_two_classes(photos: list[Photo]) -> None:
     names = sorted({str(photo.class_name) for photo in photos})
     if len({photo.label for photo in photos}) < 2:
         raise UserError(
-            f"expected photos of at least two classes, found only {names[0]!r}: one class is compared with others"
+            f"expected photos of at least two classes, found only {names[0]!r}: a class is compared with others"
         )
 
 

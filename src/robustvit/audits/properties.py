@@ -40,7 +40,7 @@ _LEAST_ALIKE = 20  # of a class called alike: with 10 chance alone names one in 
 
 @dataclass(frozen=True)
 class Telling:
-    """One property that tells a class from the others.
+    """A property that tells a class from the others.
 
     Attributes:
         property: its name in ``PROPERTIES``.
@@ -85,7 +85,7 @@ class PropertyAudit:
 
 
 def photo_properties(path: str | Path, pixels: Pixels = PLAIN) -> list[float]:
-    """Measure the ``PROPERTIES`` of a photo, in their order; NaN for a JPEG's strength of another format."""
+    """Measure the ``PROPERTIES`` of a photo, in their order; the strength of JPEG is NaN for other formats."""
     with open_header(path) as header:
         width, height = header.size
         table = getattr(header, "quantization", None) or {}

@@ -121,7 +121,7 @@ class Region(BlurEffect):
 
 
 def crop_around(image: Tensor, patch: Patch, grid: tuple[int, int]) -> Tensor:
-    """Return the part of an image ``(3, H, W)`` around a patch, five patches wide, or what there is of it."""
+    """Return the part of an image ``(3, H, W)`` around a patch, five patches wide, less at the border."""
     rows, columns = image.shape[-2] // grid[0], image.shape[-1] // grid[1]
     top, left = max(0, (patch.row - 2) * rows), max(0, (patch.column - 2) * columns)
     return image[:, top : (patch.row + 3) * rows, left : (patch.column + 3) * columns]

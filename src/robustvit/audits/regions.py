@@ -184,7 +184,7 @@ def _draw_others(
 
 
 def _blur_patches(images: Tensor, places: Sequence[Sequence[tuple[int, int]]], grid: tuple[int, ...]) -> Tensor:
-    """Blur patches of images; their neighbours shine in from two patches around."""
+    """Blur patches of images; colours of up to two patches around mix in."""
     height, width = images.shape[-2:]
     rows, columns = height // grid[0], width // grid[1]
     soft = blur_images(images, float(rows), float(columns))

@@ -64,7 +64,7 @@ class AuditRun:
 
     @property
     def names(self) -> list[str]:
-        """The class of each photo, or all of them, printable."""
+        """The class of each photo, or all its classes, printable."""
         if self.several:
             name_of = self.models[0].name_of
             shown = [" + ".join(map(name_of, photo.labels or ())) for photo in self.photos]

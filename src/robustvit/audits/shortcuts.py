@@ -20,7 +20,7 @@ KEY_MEASURES = ("ordinary", "mixed-other", "cost", "energy")
 
 
 def shortcut_record(data: AuditData) -> dict[str, Any]:
-    """Convert what was put in, and what properties of the files say, to plain values."""
+    """Convert insertions, regions, objects and properties of the files to plain values."""
     return {
         "named": name_shortcuts(data),
         "inserted": {side: _record_insertions(said, data) for side, said in data.answers.items()},
@@ -129,7 +129,7 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _list_shortcuts(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the shortcuts of the model: what is put in and pulls, regions and objects that decide, and what rose."""
+    """Return the shortcuts of the model: insertions that pull, regions and objects that decide, and rises."""
     found: list[dict[str, Any]] = [
         {"kind": "inserted", "name": one["name"], "pulls_to": one["pulls_to"]}
         for one in record["inserted"].get("model", ())

@@ -54,10 +54,10 @@ _WORST = DECIDING[WORST_GROUP]
 
 @dataclass(frozen=True)
 class AuditVerdict:
-    """What the measures come to.
+    """The verdict on a model.
 
     Attributes:
-        reliance: in a word.
+        reliance: the verdict in a word or two.
         sentence: the same with the numbers that decided.
     """
 

@@ -84,7 +84,7 @@ def write_audit(
 
 
 def _list_thumbnails(record: Mapping[str, Any]) -> list[int]:
-    """Return the photos that are shown small."""
+    """Return the photos that are shown as thumbnails."""
     kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
     rows = [*kinds, *shown_groups(record, True), *shown_groups(record, False)]
     return [index for row in rows for index in row["typical"]]

@@ -1,1 +1,1 @@
-"""The paper's tables and figures, made again: what each needs as data, and what trains, evaluates and draws it."""
+"""The paper's tables and figures, reproduced: what each needs, and the code that trains, evaluates and draws it."""

@@ -1,1 +1,1 @@
-"""Sweeps: an experiment, its trials, the engines that run them, and what they came to."""
+"""Sweeps: an experiment, its trials, the engines that run them, and their results."""
