@@ -61,6 +61,7 @@ def test_objective_ranks_by_outcome_then_allowed_loss_then_gain(tmp_path):
 def test_ray_gives_what_this_process_gives_and_leaves_nothing_behind(tmp_path, base):
     """Grid and search through Ray, in a process of its own: same files, finished runs not repeated, all ended."""
     pytest.importorskip("ray")
+    base |= {"recipe": "paper"}  # conftest.py has another default than the processes
     grid = write_yaml(tmp_path / "g.yaml", {"base": base, "grid": {"masks": [
         {"name": "ours"}, {"name": "missing", "masks": "nowhere"}]}})  # fmt: skip
     space = {"lr": [1e-5, 1e-3, "log"]}
@@ -107,7 +108,7 @@ ray.shutdown()
 def test_ray_that_is_stopped_says_so(tmp_path, base, number):
     """Ray's own handlers would let the command end as if all trials had been made, or with another code."""
     pytest.importorskip("ray")
-    path = write_yaml(tmp_path / "e.yaml", {"base": base | {"epochs": 1000}, "grid": {"seed": [0]}})
+    path = write_yaml(tmp_path / "e.yaml", {"base": base | {"epochs": 1000, "recipe": "paper"}, "grid": {"seed": [0]}})
     (trial,) = read_experiment(path).grid()
     out = tmp_path / "out"
     start = "from robustvit.cli.main import main; raise SystemExit(main())"
