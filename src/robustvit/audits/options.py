@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, option_name
 from robustvit.common.option_groups import InferenceOptions, JudgingOptions, MapOptions, MetricOption, RunningOptions
 from robustvit.common.options import Feature
 from robustvit.common.photo_options import GivenPhotos
@@ -42,8 +42,7 @@ class AutomaticMasks:
         """Refuse these options where no masks are made."""
         given = [one.name for one in fields(self) if getattr(self, one.name) != one.default]
         if given:
-            option = "--" + given[0].replace("_", "-")
-            raise UserError(f"{option} is about finding masks, but {reason}: leave one of them out")
+            raise UserError(f"{option_name(given[0])} is about finding masks, but {reason}: leave one of them out")
 
 
 @dataclass(frozen=True, kw_only=True)

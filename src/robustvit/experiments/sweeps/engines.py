@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.common.errors import UserError, expect_at_least, expect_one_of, printable
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of, option_name, printable
 from robustvit.common.option_groups import EngineOptions
 from robustvit.common.progress import console
 from robustvit.experiments.sweeps.experiment import Experiment
@@ -56,8 +56,7 @@ def make_engine(options: EngineOptions) -> LocalEngine | RayEngine:
     if options.engine == "local":
         for name, value in vars(options).items():
             if name != "engine" and value is not None:
-                option = name.replace("_", "-")
-                raise UserError(f"--{option} needs --engine ray: --engine local runs one trial after another")
+                raise UserError(f"{option_name(name)} needs --engine ray: --engine local runs one trial after another")
         return LocalEngine()
     expect_one_of("--engine", options.engine, ("local", "ray"))
     check_installed("ray", "--engine ray")
