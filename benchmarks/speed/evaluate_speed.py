@@ -9,6 +9,7 @@ transform and loader with nothing but a forward pass and an argmax. Loading the 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -73,16 +74,8 @@ def ours(model_folder: Path, root: Path, batch_size: int, workers: int) -> float
         return time.perf_counter() - start
 
 
-def main() -> None:
-    """By turns, and the record."""
-    parser = parser_of(__doc__, out=False)
-    parser.add_argument("--model", default="vit_small_patch16_224")
-    parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/evaluate_speed-{date.today()}.json"))
-    args = parser.parse_args()
+def measure_rates(args: argparse.Namespace) -> dict[str, list[float]]:
+    """Return images per second of both, by turns; a first round warms up."""
     torch.manual_seed(0)
     network = timm.create_model(args.model, num_classes=1000).eval()
     rates: dict[str, list[float]] = {"bare timm loop": [], "robustvit evaluate": []}
@@ -99,6 +92,20 @@ def main() -> None:
                 for name, seconds in zip(rates, found, strict=True):
                     rates[name].append(args.images / seconds)
                 print({name: round(values[-1], 2) for name, values in rates.items()}, flush=True)
+    return rates
+
+
+def main() -> None:
+    """By turns, and the record."""
+    parser = parser_of(__doc__, out=False)
+    parser.add_argument("--model", default="vit_small_patch16_224")
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/evaluate_speed-{date.today()}.json"))
+    args = parser.parse_args()
+    rates = measure_rates(args)
     one, other = rates.values()
     ratios = [b / a for a, b in zip(one, other, strict=True)]
     record = {

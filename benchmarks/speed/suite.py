@@ -104,6 +104,21 @@ def as_markdown(record: dict[str, Any], before: dict[str, Any] | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def time_tests(only: list[str], slow: bool, path: Path) -> dict[str, tuple[float, float]]:
+    """Run tests, and return the seconds of all tests that the lines of a file know: of these, and of earlier calls."""
+    tests = read_lines(path)
+    if not only:
+        return tests
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "slow" if slow else "not slow"]
+    with path.open("a", encoding="utf-8") as lines:
+        clock = ProcessorClock(lines)
+        code = pytest.main([*options, *only], plugins=[clock])
+    if code:
+        sys.exit(f"the tests ended with {code}: fix them first")
+    again = {module_of(name) for name in clock.seconds}
+    return {name: one for name, one in tests.items() if module_of(name) not in again} | clock.seconds
+
+
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--lines", type=Path, default=Path("runs/suite.jsonl"), help="file with a line for each test")
@@ -115,16 +130,7 @@ def main() -> None:
     parser.add_argument("--before", type=lambda place: json.loads(Path(place).read_text(encoding="utf-8")))
     args = parser.parse_args()
     args.lines.parent.mkdir(parents=True, exist_ok=True)
-    tests = read_lines(args.lines)
-    if args.only:
-        options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "slow" if args.slow else "not slow"]
-        with args.lines.open("a", encoding="utf-8") as lines:
-            clock = ProcessorClock(lines)
-            code = pytest.main([*options, *args.only], plugins=[clock])
-        if code:
-            sys.exit(f"the tests ended with {code}: fix them first")
-        again = {module_of(name) for name in clock.seconds}
-        tests = {name: one for name, one in tests.items() if module_of(name) not in again} | clock.seconds
+    tests = time_tests(args.only, args.slow, args.lines)
     slowest = sorted(tests.items(), key=lambda one: -sum(one[1]))[:SHOWN]
     record = {
         "date": date.today().isoformat(),
