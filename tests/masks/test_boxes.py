@@ -18,7 +18,7 @@ from robustvit.masks.annotations.boxes import (
 )
 from robustvit.masks.annotations.objects import AnnotatedObject, BoxedObject, BrokenEntry
 from robustvit.masks.annotations.orientation import View
-from robustvit.masks.annotations.outlines import as_rectangle
+from robustvit.masks.annotations.shapes import as_rectangle
 from robustvit.masks.annotations.values import expect_box, expect_confidence
 
 

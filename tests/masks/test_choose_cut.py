@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from helpers.drawn_photos import CLASSES, draw_photo
 from robustvit import make_masks
 from robustvit.data.placed_photos import place_folder
-from robustvit.masks.choose_cut import CUTS, candidates, choose_cut
+from robustvit.masks.choose_cut import CUTS, choose_cut, list_cuts
 from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.tokencut import TokenCut
 from robustvit.models.load import load_model
@@ -58,12 +58,12 @@ def test_dino_keeps_the_cut_of_tokencut_without_a_trial(tmp_path):
 
 
 def test_what_the_user_chose_is_kept():
-    assert {one.threshold for one in candidates(MaskOptions(threshold=0.3))} == {0.3}
-    assert len(candidates(MaskOptions(threshold=0.3))) == 3  # two of the cuts differ in it alone
-    assert candidates(MaskOptions(feature="values", centre=False, threshold=0.5)) == [
+    assert {one.threshold for one in list_cuts(MaskOptions(threshold=0.3))} == {0.3}
+    assert len(list_cuts(MaskOptions(threshold=0.3))) == 3  # two of the cuts differ in it alone
+    assert list_cuts(MaskOptions(feature="values", centre=False, threshold=0.5)) == [
         MaskOptions(feature="values", centre=False, threshold=0.5)
     ]
-    assert len(candidates(MaskOptions())) == len(CUTS)
+    assert len(list_cuts(MaskOptions())) == len(CUTS)
 
 
 def test_the_cut_with_the_highest_mean_confidence_is_chosen(tmp_path, images, options, capsys):

@@ -13,7 +13,7 @@ from robustvit import UserError, make_masks
 from robustvit.cli.main import main as cli
 from robustvit.data.manifest import read_manifest
 from robustvit.data.mask_files import read_mask
-from robustvit.masks.annotations.outlines import Frame
+from robustvit.masks.annotations.shapes import Frame
 from robustvit.masks.polygons import polygons_of
 
 SIZE = 4 * HEIGHT, 4 * WIDTH

@@ -9,7 +9,7 @@ import numpy as np
 
 from robustvit.data.manifest import MaskRecord
 from robustvit.masks.annotations.kept_verdicts import note_verdict
-from robustvit.masks.annotations.outlines import mask_tools
+from robustvit.masks.annotations.shapes import mask_tools
 from robustvit.masks.polygons import polygons_of
 
 _NO_CLASS = "object"

@@ -37,7 +37,7 @@ def is_dino(model: str | None) -> bool:
     return model is None or Path(model).name.endswith(".dino") or model.startswith("facebook/dino-vit")
 
 
-def candidates(options: MaskOptions) -> list[MaskOptions]:
+def list_cuts(options: MaskOptions) -> list[MaskOptions]:
     """Return the options with each cut of ``CUTS``; what the user chose stays."""
     found: list[MaskOptions] = []
     for cut in CUTS:
@@ -66,7 +66,7 @@ def choose_cut(
     if same:
         known = {name: made_with[name] for name in CUTS[0] if name in made_with and getattr(options, name) is None}
         options = replace(options, **known)
-    tried = candidates(options)
+    tried = list_cuts(options)
     if len(tried) == 1 or not photos or options.protocol == "paper" or is_dino(options.model):
         return tried[0]
     few = photos[:: -(-len(photos) // _TRIED_PHOTOS)]

@@ -23,7 +23,6 @@ from robustvit.data.review import resolve_folder
 from robustvit.masks.confidence import rate_together
 
 _PROBLEMS = "problems.txt"
-_DIGITS = 16
 
 
 def digest_inputs(image: Path, *others: str) -> str:
@@ -34,18 +33,11 @@ def digest_inputs(image: Path, *others: str) -> str:
             hashlib.file_digest(file, lambda: found)
     except OSError as error:
         raise UserError(f"cannot read {image}: {error.strerror}; check its permissions") from error
-    return found.hexdigest()[:_DIGITS]
+    return found.hexdigest()[:16]
 
 
 def _lost(record: MaskRecord) -> bool:
     return record.mask is not None and not record.mask.is_file()
-
-
-def _refuse_unwritable(record: MaskRecord) -> None:
-    try:
-        f"{record.image}{record.mask}{record.label}".encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{record.image}: its name is not UTF-8, as CSV files need; rename it") from error
 
 
 def expect_mask_folder(path: str | Path) -> dict[str, Any] | None:
@@ -212,7 +204,10 @@ class MaskFolder:
         append_record(record, self.path / f".manifest-{self.rank}.csv")
 
     def _claim(self, record: MaskRecord) -> None:
-        _refuse_unwritable(record)
+        try:
+            f"{record.image}{record.mask}{record.label}".encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{record.image}: its name is not UTF-8, as CSV files need; rename it") from error
         if self._owners is None:
             self._owners = {
                 resolve_folder(one.mask): own for own, one in self.records().items() if one.mask is not None
@@ -231,10 +226,7 @@ class MaskFolder:
             )
 
     def finish(self, problems: list[str]) -> list[MaskRecord]:
-        """Join the parts of the manifest, sorted by photo, and write the list of problems.
-
-        What the masks show together is added to ``problems``.
-        """
+        """Join the parts of the manifest; write the problems, to which doubts about all masks together are added."""
         records, doubts = rate_together(self._join())
         if doubts:
             write_manifest(records, self.manifest)

@@ -11,7 +11,7 @@ from matplotlib.path import Path as Line
 from scipy import ndimage
 
 from robustvit.masks.annotations.objects import BrokenEntry
-from robustvit.masks.annotations.outlines import Frame
+from robustvit.masks.annotations.shapes import Frame
 from robustvit.masks.confidence import overlap
 
 _LEAST_OVERLAP = 0.98

@@ -18,8 +18,8 @@ from robustvit.masks.annotations.kept_verdicts import doubt_of
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.outlines import draw_segmentation
 from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import draw_segmentation
 from robustvit.masks.annotations.values import Id, IdTable, as_dict, as_id, expect_box, whole_number
 
 _OF_PART = "_annotations.coco.json"

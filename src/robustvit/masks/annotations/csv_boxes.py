@@ -14,7 +14,7 @@ from robustvit.common.wording import pluralize, shown
 from robustvit.data.folder_files import files_below
 from robustvit.data.tables.columns import IMAGE_COLUMNS, find_column
 from robustvit.masks.annotations.annotated import Annotations
-from robustvit.masks.annotations.csv_rows import listed_rows, read_list
+from robustvit.masks.annotations.csv_rows import iterate_rows, read_list
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
@@ -149,7 +149,7 @@ def _read_rows(source: Path, listing: PhotoListing) -> tuple[dict[str, _Rows], _
     _expect_one_reading(table.columns, form, source)
     sure = find_column(table.columns, _CONFIDENCES)
     rows: dict[str, _Rows] = {}
-    for row in listed_rows(table, source, image, used=form.columns):
+    for row in iterate_rows(table, source, image, used=form.columns):
         one = rows.setdefault(row.photo, _Rows())
         one.size, known = row.size or one.size, len(listing.problems)
         with listing.leaving_out(f"{source}, line {row.line}"):

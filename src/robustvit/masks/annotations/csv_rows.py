@@ -44,7 +44,7 @@ def read_list(source: Path, of: str) -> CsvTable:
         csv.field_size_limit(before)
 
 
-def listed_rows(
+def iterate_rows(
     table: CsvTable, source: Path, image: str, labels: Sequence[str] = LABEL_COLUMNS, used: Collection[str] = ()
 ) -> Iterator[ListedRow]:
     """Yield the rows of a list.

@@ -18,10 +18,9 @@ from robustvit.masks.annotations.files import read_xml
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
-from robustvit.masks.annotations.outlines import Frame, outline_points
 from robustvit.masks.annotations.photo_folder import PhotoFolder
 from robustvit.masks.annotations.run_lengths import fill_runs
-from robustvit.masks.annotations.shapes import ellipse_mask, mark_box, place_mask
+from robustvit.masks.annotations.shapes import Frame, ellipse_mask, mark_box, outline_points, place_mask
 from robustvit.masks.annotations.values import expect_numbers
 
 

@@ -16,9 +16,8 @@ from robustvit.masks.annotations.files import read_json_files
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
-from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
 from robustvit.masks.annotations.photo_folder import PhotoFolder
-from robustvit.masks.annotations.shapes import ellipse_mask, mark_box
+from robustvit.masks.annotations.shapes import Frame, draw_whole_segmentation, ellipse_mask, mark_box
 from robustvit.masks.annotations.values import as_dict, as_list, expect_numbers, holds, whole_number
 
 

@@ -16,9 +16,8 @@ from robustvit.data.mask_files import read_ids, read_mask
 from robustvit.masks.annotations.files import find_named
 from robustvit.masks.annotations.marked import MarkedArea
 from robustvit.masks.annotations.objects import Box, BrokenEntry
-from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, numpy_array, unpack
-from robustvit.masks.annotations.shapes import mark_box, place_mask, points_of_shares
+from robustvit.masks.annotations.shapes import Frame, mark_box, place_mask, points_of_shares
 from robustvit.masks.annotations.values import as_list, expect_numbers, whole_number
 
 _LISTS = {"Detections": "detections", "Polylines": "polylines"}

@@ -27,9 +27,8 @@ from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.orientation import upright_size
-from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
 from robustvit.masks.annotations.photo_folder import PhotoFolder
-from robustvit.masks.annotations.shapes import mark_box
+from robustvit.masks.annotations.shapes import Frame, draw_whole_segmentation, mark_box
 from robustvit.masks.annotations.values import expect_category, expect_numbers
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

@@ -14,12 +14,12 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
 from robustvit.masks.annotations.annotated import Annotations
-from robustvit.masks.annotations.csv_rows import listed_rows, read_list
+from robustvit.masks.annotations.csv_rows import iterate_rows, read_list
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry, expect_pixels
-from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import Frame
 
 RUN_COLUMNS = (
     "encoded_pixels", "rle_mask", "mask_rle", "rle", "encoding", "run_lengths", "run_length", "segmentation",
@@ -83,7 +83,7 @@ def _group(table: CsvTable, source: Path) -> dict[str, _Rows]:
             f"expected columns ImageId and EncodedPixels in {source}, found {found}: name them so, or check the format"
         )
     rows: dict[str, _Rows] = {}
-    for row in listed_rows(table, source, image, (*LABEL_COLUMNS, "cell_type", "organ")):
+    for row in iterate_rows(table, source, image, (*LABEL_COLUMNS, "cell_type", "organ")):
         name, category = row.photo, row.category
         if joined is not None:
             name, _, category = name.rpartition("_")

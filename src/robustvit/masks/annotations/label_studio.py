@@ -28,11 +28,10 @@ from robustvit.masks.annotations.label_studio_tasks import (
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
-from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, png_values
 from robustvit.masks.annotations.photo_folder import PhotoFolder
 from robustvit.masks.annotations.run_lengths import decode_brush
-from robustvit.masks.annotations.shapes import ellipse_mask, mark_box, points_of_shares
+from robustvit.masks.annotations.shapes import Frame, ellipse_mask, mark_box, points_of_shares
 from robustvit.masks.annotations.values import expect_numbers
 
 _Drawing = Callable[[dict, Frame], np.ndarray | Box]

@@ -19,10 +19,9 @@ from robustvit.masks.annotations.files import read_json_files
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
-from robustvit.masks.annotations.outlines import Frame, as_rectangle, outline_points
 from robustvit.masks.annotations.packed import from_base64, png_values
-from robustvit.masks.annotations.photo_folder import PhotoFolder, photos_inside
-from robustvit.masks.annotations.shapes import place_mask
+from robustvit.masks.annotations.photo_folder import PhotoFolder, find_photos_inside
+from robustvit.masks.annotations.shapes import Frame, as_rectangle, outline_points, place_mask
 from robustvit.masks.annotations.values import expect_numbers, holds
 
 # ``rotation`` and ``quadrilateral`` are X-AnyLabeling's, with four corners as ``oriented_rectangle``.
@@ -39,7 +38,7 @@ def read_labelme(source: Path, images: Path | None, orientation: Orientation | N
     files = dict(read_json_files(source, "LabelMe", "a list of shapes", is_labelme, listing.problems))
     found = _find_photos(source, files, images, listing.problems)
     listing.add({path: _photo(path, files[path], listing) for path in found}, found)
-    return listing.finish(images or (photos_inside(source) if source.is_dir() else None))
+    return listing.finish(images or (find_photos_inside(source) if source.is_dir() else None))
 
 
 def is_labelme(content: object) -> bool:

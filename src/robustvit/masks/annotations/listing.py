@@ -18,8 +18,8 @@ from robustvit.masks.annotations.boxes import doubt_corners, doubt_units
 from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry, leaving_out
 from robustvit.masks.annotations.orientation import View, view_photo
-from robustvit.masks.annotations.outlines import mask_tools
 from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import mask_tools
 from robustvit.masks.annotations.values import whole_number
 
 

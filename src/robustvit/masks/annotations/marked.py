@@ -11,7 +11,7 @@ from robustvit.common.options import BoxUnits
 from robustvit.common.wording import pluralize
 from robustvit.masks.annotations.objects import AnnotatedObject, Box, BoxedObject, MarkedObject, leaving_out
 from robustvit.masks.annotations.orientation import View
-from robustvit.masks.annotations.outlines import Frame, Outline
+from robustvit.masks.annotations.shapes import Frame, Outline
 from robustvit.masks.annotations.values import expect_confidence
 
 

@@ -97,6 +97,6 @@ class PhotoFolder:
             problems.append(f"{pluralize(len(lacking), 'photo')} without {what}, the first is {lacking[0]}")
 
 
-def photos_inside(folder: Path) -> Path:
+def find_photos_inside(folder: Path) -> Path:
     """Return where a data set has its photos: the folder ``images`` in it, else the set's folder itself."""
     return folder / "images" if (folder / "images").is_dir() else folder

@@ -15,8 +15,8 @@ from robustvit.masks.annotations.files import read_json_files
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry
-from robustvit.masks.annotations.outlines import Frame, draw_whole_segmentation
 from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import Frame, draw_whole_segmentation
 from robustvit.masks.annotations.values import holds
 
 _DOUBT = "its annotation marks several areas and names none, so which is the object is not known"

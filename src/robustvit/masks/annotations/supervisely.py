@@ -16,10 +16,9 @@ from robustvit.masks.annotations.files import read_json_files
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
-from robustvit.masks.annotations.outlines import Frame, cut_to, outline_points
 from robustvit.masks.annotations.packed import from_base64, png_values, unpack
 from robustvit.masks.annotations.photo_folder import PhotoFolder
-from robustvit.masks.annotations.shapes import mark_box, place_mask
+from robustvit.masks.annotations.shapes import Frame, cut_to, mark_box, outline_points, place_mask
 from robustvit.masks.annotations.values import as_dict, as_list, expect_category, expect_numbers, holds
 
 _NO_PHOTOS = frozenset({"meta.json", "obj_class_to_machine_color.json", "key_id_map.json"})

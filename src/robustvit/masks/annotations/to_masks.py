@@ -38,7 +38,7 @@ def check_categories(found: Annotations, categories: Sequence[str]) -> None:
         raise UserError(f"unknown category {strangers[0]!r} in --categories: the annotations name {known}{way}")
 
 
-def foregrounds(
+def choose_foregrounds(
     objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom | None, folder: str | None
 ) -> dict[str | None, AnnotatedObject]:
     """Return the foreground of a photo by class, its objects united.
@@ -91,7 +91,7 @@ class MaskImport:
         boxes: how boxes become masks.
         images: the folder of photos that masks mirror.
         categories: categories to use; all when empty.
-        label_from: see ``foregrounds``.
+        label_from: see ``choose_foregrounds``.
         advice: what to do about ids without names; empty if classes have names.
     """
 
@@ -146,7 +146,7 @@ class MaskImport:
             record = MaskRecord(photo.image, self.into.path / place, label, NO_OBJECT, 1.0, why, self.source)
             self._add(record, photo, folder, photo.view.upright(np.zeros(photo.view.size, np.float32)))
             return []
-        masks = foregrounds(objects, self.categories, self.label_from, folder)
+        masks = choose_foregrounds(objects, self.categories, self.label_from, folder)
         if not masks:
             raise UserError(f"{photo.image}: no object of the categories asked for")
         for label, found in masks.items():

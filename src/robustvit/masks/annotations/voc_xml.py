@@ -16,8 +16,8 @@ from robustvit.masks.annotations.image_masks import LOSSLESS, read_class_masks
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
-from robustvit.masks.annotations.outlines import Frame, Outline, outline_points
 from robustvit.masks.annotations.photo_folder import PhotoFolder
+from robustvit.masks.annotations.shapes import Frame, Outline, outline_points
 
 
 def read_voc(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:

@@ -15,9 +15,8 @@ from robustvit.masks.annotations.category_names import YoloNames, read_class_nam
 from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedArea, MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import BrokenEntry
-from robustvit.masks.annotations.outlines import Frame, Outline, as_rectangle, outline_points
-from robustvit.masks.annotations.photo_folder import PhotoFolder, photos_inside
-from robustvit.masks.annotations.values import FARTHEST
+from robustvit.masks.annotations.photo_folder import PhotoFolder, find_photos_inside
+from robustvit.masks.annotations.shapes import as_rectangle, outline_points, points_of_shares
 from robustvit.masks.annotations.yolo_folder import label_files, yolo_root
 from robustvit.masks.annotations.yolo_lines import (
     YoloLine,
@@ -45,7 +44,7 @@ def read_yolo(source: Path, images: Path | None, orientation: Orientation | None
     root = yolo_root(source)
     listing = PhotoListing(root, orientation)
     files = label_files(root, listing.problems)
-    folder = PhotoFolder(images or photos_inside(root))
+    folder = PhotoFolder(images or find_photos_inside(root))
     names = read_class_names([source, root / "labels", root, root.parent], listing.problems)
     lines, blank = read_lines(files, names.by_number, listing.problems)
     numbers = [line.values for some in lines.values() for line in some]
@@ -109,14 +108,10 @@ def _area(line: YoloLine, names: Mapping[int, str], tracked: bool, posed: bool) 
     if found := as_box(line.values[:_BOX] if posed else line.values, tracked):
         box, confidence = found
         return MarkedBox(name, lambda: box, where, confidence, "shares")
-    points = outline_points(line.values)
+    outline_points(line.values)  # broken outlines are named at once
     if begins_with_box(line.values) and is_no_outline(line.values):
         raise BrokenEntry("a box and key points, not an outline")
-    return MarkedArea(name, partial(_fill, points), where)
-
-
-def _fill(shares: np.ndarray, frame: Frame) -> Outline:
-    return frame.outline(shares.clip(-FARTHEST, FARTHEST) * (frame.width, frame.height))
+    return MarkedArea(name, lambda frame: frame.outline(points_of_shares(line.values, frame, 1)), where)
 
 
 def _content(lines: Sequence[YoloLine], names: Mapping[int, str]) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from robustvit.data.photo_names import PhotoNames
 from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_mask, threshold_agreement
 from robustvit.masks.sources.source import MaskSource
 from robustvit.models.libraries.library import readable_errors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SAM = "facebook/sam2.1-hiera-small"
 
@@ -84,7 +87,7 @@ class Sam2(MaskSource):
     """
 
     name = "sam2"
-    network: Any
+    network: PreTrainedModel
     kind: ClassVar[str] = "Sam2"  # of the classes in transformers
     release: ClassVar[str] = "4.56"  # of transformers that has them
     way_out: ClassVar[str] = "a folder with its files as --model"
