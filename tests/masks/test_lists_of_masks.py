@@ -179,6 +179,13 @@ def test_broken_rows_are_named(tmp_path, name):
     assert words in complaints(image_folder(tmp_path, row))
 
 
+def test_surplus_cells_of_metadata_are_ignored(tmp_path):
+    save_photo(tmp_path / "a.png")
+    save_mask(box_mask(), tmp_path / "m.png")
+    (tmp_path / "metadata.csv").write_text("file_name,mask_file_name,label\na.png,m.png,cat,more\n")
+    assert only(read_annotations("imagefolder", tmp_path, None)).category == "cat"
+
+
 def test_metadata_without_masks_is_refused(tmp_path):
     with pytest.raises(
         UserError, match=r"a column of masks \(mask_file_name\) or objects .*found 'file_name', 'label'"

@@ -84,7 +84,7 @@ def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     else:
         table = read_csv(path, what="a list")
         for line, row in zip(table.lines, table.rows, strict=True):
-            yield f"{path}, line {line}", {**row}
+            yield f"{path}, line {line}", {name: row.get(name) for name in table.columns}  # without surplus cells
 
 
 def _photo(row: dict[str, object], path: Path, masks: set[Path]) -> MarkedPhoto:
