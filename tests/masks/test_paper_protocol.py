@@ -11,6 +11,7 @@ import timm
 import torch
 from PIL import Image
 
+from plain.dino_positions import plain_positions
 from robustvit import UserError, make_masks
 from robustvit.data.manifest import read_manifest
 from robustvit.explanation.features import patch_features
@@ -20,26 +21,6 @@ from robustvit.masks.tokencut.cut import CutSettings
 from robustvit.models.load import load_model
 
 TINY = "vit_tiny_patch16_224"
-
-
-def slow_positions(table, old, new):
-    """A table (old, old, C) at new = (rows, columns), bicubic (a = -0.75) by (new + 0.1) / old, in double precision."""
-
-    def weight(x):
-        x, a = abs(x), -0.75
-        if x <= 1:
-            return (a + 2) * x**3 - (a + 3) * x**2 + 1
-        return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
-
-    sides = []
-    for count in new:
-        side = np.zeros((count, old))
-        for place in range(count):
-            at = (place + 0.5) * old / (count + 0.1) - 0.5
-            for tap in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
-                side[place, min(max(tap, 0), old - 1)] += weight(at - tap)
-        sides.append(side)
-    return np.einsum("ra,cb,abk->rck", *sides, table)
 
 
 @pytest.mark.parametrize("size", [(80, 112), (224, 224), (256, 240)])
@@ -53,7 +34,7 @@ def test_positions_are_interpolated_as_dinos(size):
         network(images)
     new = (size[0] // 16, size[1] // 16)
     table = network.pos_embed[0, 1:].detach().double().numpy().reshape(14, 14, -1)
-    wanted = table if size == (224, 224) else slow_positions(table, 14, new)
+    wanted = table if size == (224, 224) else plain_positions(table, 14, new)
     patches = network.patch_embed(images).detach().double().numpy()[0]
     assert np.abs(seen[0][0, 1:].double().numpy().reshape(*new, -1) - (patches + wanted)).max() < 1e-5
     with torch.no_grad():

@@ -74,7 +74,7 @@ def test_two_formats_in_one_folder_are_asked_about(tmp_path):
 
 def test_what_cannot_be_told(tmp_path):
     save_mask(np.zeros((4, 4), np.uint8), tmp_path / "masks" / "a.png")
-    with pytest.raises(UserError, match="images alone in") as caught:
+    with pytest.raises(UserError, match="only images in") as caught:
         resolve_format("auto", tmp_path / "masks")
     assert "--from grey, binary" in str(caught.value)
     with pytest.raises(UserError, match="found other JSON"):

@@ -231,7 +231,7 @@ def test_darknet_names_and_lists_of_photos(tmp_path):
 def test_texts_beside_photos_are_no_labels(tmp_path):
     save_photo(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a cat on a mat\n")
-    with pytest.raises(UserError, match="found images alone"):
+    with pytest.raises(UserError, match="found only images"):
         read_annotations("auto", tmp_path, None)
 
 

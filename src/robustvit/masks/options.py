@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from robustvit.common.errors import UserError, expect_at_least, expect_one_of, expect_share
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of, expect_share, option_name
 from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import (
     AnnotationFormat,
@@ -111,7 +111,7 @@ class MaskOptions(MapOptions, ModelFile, NoObjectOption):
         method, threshold = self.chosen_method, self.chosen_threshold
         for name, methods in _OWNERS.items():
             if getattr(self, name) is not None and method not in methods:
-                raise UserError(f"--{name.replace('_', '-')} is for --method {', '.join(methods)}, got {method}")
+                raise UserError(f"{option_name(name)} is for --method {', '.join(methods)}, got {method}")
         if method in WORD_METHODS and self.checkpoint is not None:
             raise UserError(f"--checkpoint is for backbones and classifiers; {method} takes a folder as --model")
         if self.prompt_template is not None and "{}" not in self.prompt_template:
@@ -191,12 +191,9 @@ class AnnotationOptions:
         expect_share(feather=self.feather, min_confidence=self.min_confidence)
         if self.feather is not None and self.boxes == "sam":
             raise UserError("--feather is for --boxes ellipse and box, which draw soft edges: leave it out with sam")
-        of_boxes = [name for name in _OF_BOXES if getattr(self, name) is not None]
-        given = [*of_boxes, *(["categories"] if self.categories not in (None, []) else [])]
-        if self.which is not None:
-            given.append("which")
+        given = [name for name in (*_OF_BOXES, "categories", "which") if getattr(self, name) not in (None, [])]
         if self.from_ is None and given:
-            raise UserError(f"--{given[0].replace('_', '-')} belongs to annotations: name their format with --from")
-        if self.from_ in _MASK_FILES and of_boxes:
-            option = of_boxes[0].replace("_", "-")
-            raise UserError(f"--{option} is for boxes, which --from {self.from_} does not have: leave it out")
+            raise UserError(f"{option_name(given[0])} belongs to annotations: name their format with --from")
+        if self.from_ in _MASK_FILES and given and given[0] in _OF_BOXES:
+            option = option_name(given[0])
+            raise UserError(f"{option} is for boxes, which --from {self.from_} does not have: leave it out")

@@ -65,15 +65,14 @@ def _plain_names(place: Path, problems: list[str]) -> list[str]:
     others = [path for path in sorted(place.glob("*.names")) if path not in usual] if place.is_dir() else []
     for paths in (usual, others):
         found = {path: lines for path in paths if (lines := _lines(path, problems))}
-        for path, lines in found.items():
-            if lines != (first := next(iter(found.values()))):
-                one = next(name for name in found if found[name] == first)
-                raise UserError(
-                    f"expected one list of class names in {place}, found {one.name} and {path.name}, which differ: "
-                    "keep the one that the labels were drawn with"
-                )
-        if found:
-            return next(iter(found.values()))
+        if (first := next(iter(found), None)) is None:
+            continue
+        if other := next((path for path in found if found[path] != found[first]), None):
+            raise UserError(
+                f"expected one list of class names in {place}, found {first.name} and {other.name}, which differ: "
+                "keep the list that the labels were drawn with"
+            )
+        return found[first]
     return []
 
 

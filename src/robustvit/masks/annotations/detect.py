@@ -66,7 +66,7 @@ def detect_format(source: str | Path) -> str:
         raise UserError(f"the format of {place} may be {' or '.join(found)}: say which with --from")
     if place.is_dir() and files_below(place, MASK_SUFFIXES):
         raise UserError(
-            f"found images alone in {place}, which may be masks of several kinds: say --from {_IMAGE_FORMATS}"
+            f"found only images in {place}, which may be masks of several kinds: say --from {_IMAGE_FORMATS}"
         )
     raise UserError(f"expected annotations of a known format in {place}, found {_describe(place)}: name it with --from")
 

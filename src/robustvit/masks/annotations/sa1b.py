@@ -19,7 +19,7 @@ from robustvit.masks.annotations.photo_folder import PhotoFolder
 from robustvit.masks.annotations.shapes import Frame, draw_whole_segmentation
 from robustvit.masks.annotations.values import holds
 
-_DOUBT = "its annotation marks several areas and names none, so which is the object is not known"
+_DOUBT = "its annotation marks several areas without names, so it is unknown which of them is the object"
 
 
 def read_sa1b(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:

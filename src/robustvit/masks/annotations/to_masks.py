@@ -62,8 +62,8 @@ def choose_foregrounds(
         largest = max(sizes, key=sizes.__getitem__)
         if equal := [name for name, size in sizes.items() if size == sizes[largest] and name != largest]:
             raise BrokenEntry(
-                f"{largest} and {equal[0]} cover equally much of it, so its class is not known: name one with "
-                "--categories, or say --label-from all"
+                f"{largest} and {equal[0]} cover equally much of it, so its class is unknown: choose one with "
+                "--categories, or give --label-from all"
             )
         return {largest: groups[largest]}
     return groups
@@ -177,8 +177,8 @@ def _expect_background(image: Path, objects: Sequence[AnnotatedObject]) -> None:
     if border_contact(inside) >= _WHOLE_BORDER:
         way = ", or read 1 as the object and 2 as background with --from trimap" if set(ids) <= {"1", "2", "3"} else ""
         raise UserError(
-            f"{image}: the ids {', '.join(ids[:_SHOWN])} cover the whole border of the frame, so which of them is the "
-            f"background is not known: name those of objects, --categories {ids[0]}{way}"
+            f"{image}: the ids {', '.join(ids[:_SHOWN])} cover the whole border of the frame, and any of them may be "
+            f"the background: name the ids of objects, --categories {ids[0]}{way}"
         )
 
 
