@@ -300,6 +300,7 @@ def test_run_file_broken(run, tmp_path, capsys, name, text):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("shifts.json", "{}"),
         ("shifts.json", "[{}]"),
         ("shifts.json", '[{"measure": "<b>", "before": "x", "after": 3, "difference": null}]'),
         (

@@ -139,6 +139,52 @@ def test_every_room_has_its_tests():
     assert {path.name for path in tests.iterdir() if path.is_dir() and any(path.glob("test_*.py"))} >= set(ROOMS)
 
 
+def names_in(body: list[ast.stmt]) -> set[str]:
+    """Names that a module has once it is imported, those under conditions too."""
+    found: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(one.asname or one.name).partition(".")[0] for one in node.names}
+        else:
+            inner = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.stmt)]
+            found |= names_in([*inner, *chain.from_iterable(one.body for one in getattr(node, "handlers", ()))])
+            found |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return found
+
+
+def test_every_name_that_is_imported_from_the_package_exists():
+    """Also within functions; mypy ignores modules that are missing."""
+    import robustvit
+
+    known = {"robustvit": set(robustvit.__all__) | {"__version__"}}
+    for path in SOURCE.rglob("*.py"):
+        parts = ("robustvit", *path.relative_to(SOURCE).with_suffix("").parts)
+        module = ".".join(parts).removesuffix(".__init__")
+        known.setdefault(module, set()).update(names_in(ast.parse(path.read_text(encoding="utf-8")).body))
+        while "." in module:
+            module, _, name = module.rpartition(".")
+            known.setdefault(module, set()).add(name)
+    wrong, seen, root = [], 0, SOURCE.parents[1]
+    for path in chain.from_iterable(
+        (root / one).rglob("*.py") for one in ("src", "tests", "benchmarks", "scripts", "examples")
+    ):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "robustvit":
+                wanted = [f"{node.module}.{one.name}" for one in node.names]
+                wanted = [one for one in wanted if one.rpartition(".")[2] not in known.get(one.rpartition(".")[0], ())]
+            elif isinstance(node, ast.Import):
+                wanted = [one.name for one in node.names if one.name.partition(".")[0] == "robustvit"]
+                wanted = [one for one in wanted if one not in known]
+            else:
+                continue
+            seen += 1
+            wrong += [f"{path.relative_to(root)}:{node.lineno} imports {one}" for one in wanted]
+    assert seen > 1000, "the project was not read"
+    assert wrong == []
+
+
 def test_chains_and_circles_are_told():
     assert longest_chain({"a": {"b", "c"}, "b": {"c"}}) == 3
     assert together({"a": {"b"}, "b": {"a", "c"}}) == {"a": {"c"}, "c": set()}

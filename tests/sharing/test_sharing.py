@@ -229,6 +229,18 @@ def test_export_refuses_in_one_line(run, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("broken", [True, False])
+def test_export_needs_the_verdict_of_the_run_alone(run, tmp_path, broken, capsys):
+    """The copy in ``best/`` warns those who load the model, and older versions wrote none."""
+    copy = run / "best" / "verdict.json"
+    copy.unlink(missing_ok=True)
+    if broken:
+        copy.write_text("{")
+    assert main(["export", str(run), "--out", str(tmp_path / "shared")]) == 0
+    assert "no verdict" not in capsys.readouterr().err
+    assert read_verdict(tmp_path / "shared" / "verdict.json") == read_verdict(run / "verdict.json")
+
+
 def test_a_failed_export_leaves_nothing(run, tmp_path):
     settings = json.loads((run / "best" / "config.json").read_text())
     settings["note"] = str(run / "before.json")

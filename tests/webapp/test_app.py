@@ -379,6 +379,17 @@ def test_visitors_learn_no_folder_of_a_model(tmp_path, photo, monkeypatch):
     assert page.read_text() == "<p>my_vit</p>"
 
 
+def test_names_of_models_are_hidden_as_whole_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("m/v", "m/v/best", "vit"):
+        Path(name).mkdir(parents=True, exist_ok=True)
+    settings = {"model": "m/v", "baseline": "m/v/best", "checkpoint": None, "mask_model": "local-dir:vit"}
+    jobs = AuditJobs(settings, tmp_path / "work", Results(tmp_path / "results"), Limits())
+    text = "m/v, local-dir:m/v/best and local-dir:vit; m/vis; data:image/png;base64,Am/v9+m/v="
+    shown = jobs._hide_folders(text, tmp_path / "work" / "1")
+    assert shown == "v, best and vit; m/vis; data:image/png;base64,Am/v9+m/v="
+
+
 @pytest.mark.slow  # imports Gradio
 def test_command_says_what_is_wrong_before_it_loads_anything(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

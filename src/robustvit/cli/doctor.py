@@ -190,7 +190,7 @@ def _measure_disks() -> list[DiskUse]:
 
 
 def _count_free(folder: Path) -> int:
-    return shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
+    return shutil.disk_usage(next((one for one in (folder, *folder.parents) if one.exists()), folder)).free
 
 
 def check_requirements() -> tuple[bool, str]:

@@ -13,7 +13,7 @@ def check_writable(path: str | Path, *, inside: bool = False) -> None:
     """Check that a file or folder can be created at a path, or ``inside`` it."""
     place = Path(path).absolute()
     parents = [place] * inside + [*place.parents]
-    parent = next((folder for folder in parents if folder.exists()), parents[-1])
+    parent = next((folder for folder in parents if folder.exists()), Path(place.anchor))  # the root has no parents
     if not parent.is_dir():
         raise UserError(f"cannot write {path}: {parent} is a file; name another path")
     if not os.access(parent, os.W_OK):

@@ -113,7 +113,10 @@ def bar(*, speed: bool = False) -> Progress:
 
 
 def latest_progress() -> tuple[str, float, float] | None:
-    """Return description, steps done and total steps of the latest bar, also without a terminal; None before it."""
+    """Return description, steps done and total steps of the latest bar, or None before the first.
+
+    It works without a terminal too, so that a process can report its progress to another.
+    """
     tasks = [task for made in _latest for task in made.tasks]
     if not tasks:
         return None

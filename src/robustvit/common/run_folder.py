@@ -42,9 +42,9 @@ class RunFolder:
     epoch), ``state.pt`` (to resume from), ``best/`` and ``last/`` (models for ``load_model``), ``before.json`` and
     ``after.json`` (measures of every held-out photo), ``by_class.json`` (the guided model's numbers of each class),
     ``at_inference.json`` (answers of the original to the object alone), ``verdict.json``, ``panels/``. With groups,
-    ``groups.json`` has the measures by group as in JSON, and ``training``, photos by group. With
-    ``--weight-interpolation``, ``finetuned/`` is the epoch that was kept, ``best/`` lies between it and the original,
-    and ``interpolation.json`` says where.
+    ``groups.json`` has the measures by group as ``evaluate --json`` prints them, and under ``training`` the numbers of
+    training photos. With ``--weight-interpolation``, ``finetuned/`` is the epoch that was kept, ``best/`` lies between
+    it and the original, and ``interpolation.json`` says where.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -139,6 +139,8 @@ class RunFolder:
         path = self.path / "shifts.json"
         rows = read_json(path) if path.is_file() else []
         try:
+            if not isinstance(rows, list):
+                raise TypeError("expected a list")
             return [read_comparison(row) for row in rows]
         except NOT_WRITTEN_HERE as error:
             raise UserError(

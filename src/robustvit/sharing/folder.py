@@ -14,7 +14,6 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.files import explain_full_disk, read_json, write_json, write_text
 from robustvit.common.options import ExportFormat
-from robustvit.common.progress import saying_once
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, read_verdict, write_verdict
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -23,6 +22,8 @@ from robustvit.models.origin import describe_base_model, is_local
 from robustvit.sharing.card import CardFacts, render_card
 from robustvit.sharing.machine_paths import check_shareable, without_paths
 from robustvit.sharing.onnx import BATCHES, write_onnx
+
+_WEIGHTS = ("config.json", "model.safetensors", "preprocessor_config.json")  # the files that libraries read and write
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,23 @@ def write_shared(
 
 
 def _load(run: RunFolder) -> Classifier:
-    """Load the run's model, without the warning about its verdict, which the caller reports."""
-    file = run.best / "verdict.json"
-    with saying_once(f"{run.best}: {read_verdict(file).sentence}" if file.is_file() else ""):
-        return load_model(f"local-dir:{run.best}")
+    """Load the run's model with its preprocessing."""
+    with tempfile.TemporaryDirectory() as folder:  # a copy without the verdict: the caller reports that
+        for name in _WEIGHTS:
+            if (run.best / name).is_file():
+                _link((run.best / name).absolute(), Path(folder) / name)
+        try:
+            return load_model(folder)
+        except UserError as error:
+            told = str(error).replace(f"local-dir:{folder}", str(run.best)).replace(folder, str(run.best))
+            raise UserError(told) from error
+
+
+def _link(file: Path, target: Path) -> None:
+    try:
+        os.symlink(file, target)
+    except OSError:  # Windows allows links to some users only
+        shutil.copyfile(file, target)
 
 
 def _describe(stored: dict[str, Any], classifier: Classifier | None) -> tuple[tuple[str, ...], int, Preprocessing]:
@@ -121,7 +135,7 @@ def _describe(stored: dict[str, Any], classifier: Classifier | None) -> tuple[tu
 
 
 def _copy_weights(best: Path, stored: dict[str, Any], folder: Path) -> None:
-    for name in ("model.safetensors", "preprocessor_config.json"):  # what libraries read besides config.json
+    for name in _WEIGHTS[1:]:
         if (best / name).is_file():
             shutil.copyfile(best / name, folder / name)
     # transformers stores a path of this machine

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import multiprocessing
 import os
+import re
 import tempfile
 import threading
 import time
@@ -108,11 +109,12 @@ class AuditJobs:
         text = text.replace(f"{work / 'photos'}/", "").replace(str(work / "photos"), "the archive")
         text = text.replace(f"{work}/", "")
         sources = (str(self.settings.get(name)).removeprefix("local-dir:") for name in _SOURCES)
-        paths = {path for path in map(Path, sources) if len(path.parts) > 1 and path.exists()}
-        for path in sorted(paths, key=lambda path: len(path.parts), reverse=True):
-            for written in (str(path), html.escape(str(path))):
-                text = text.replace(f"local-dir:{written}", path.name).replace(written, path.name)
-        return text
+        paths = [path for path in map(Path, sources) if path.name and path.exists()]
+        names = {write(str(path)): write(path.name) for path in paths for write in (str, html.escape)}
+        written = "|".join(re.escape(path) for path in sorted(names, key=len, reverse=True))
+        # Not within a longer word: the letters of embedded pictures may spell a short path.
+        word = rf"(?<![\w+])(?:local-dir:)?({written})(?![\w+=])"
+        return re.sub(word, lambda found: names[found[1]], text) if names else text
 
 
 def audit_apart(settings: dict[str, Any], tell: Tell, seconds: float, threads: int = 1) -> tuple[str, list[str]]:
