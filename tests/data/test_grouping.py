@@ -85,6 +85,7 @@ def test_a_pattern_may_begin_above_the_folder_and_its_split_is_no_group(tmp_path
         ("site", "pattern of folders"),
         ("{site}/{kind}", "{class} once"),
         ("{split}/{class}", "folder of the group"),
+        ("{1}/{class}", r"got \{1\}: begin it with a letter"),
         ("{site}/x{class}", "expected photos in folders"),
         ("{class}", "folder of the group"),
         ("{class}/{site}/{more}/{class}", "{class} once"),

@@ -73,7 +73,7 @@ def _list_photos(folder: str) -> list[Path]:
 
 
 def deal_backgrounds(photos: int, backgrounds: int, *, swaps: int, seed: int) -> list[list[int]]:
-    """Return the indices of ``swaps`` shuffled backgrounds for each photo, all used as equally often as possible."""
+    """Return the indices of ``swaps`` shuffled backgrounds for each photo; all are used equally often, if possible."""
     rng = np.random.default_rng([seed, photos, backgrounds])
     rounds = -(-photos * swaps // backgrounds)
     dealt = [at for _ in range(rounds) for at in rng.permutation(backgrounds).tolist()]

@@ -95,7 +95,7 @@ def gather_photos(
 ) -> RunPhotos:
     """Find, match, select and check every photo of a run, before anything is written.
 
-    If true labels are not needed, ``predict`` labels photos without any with the predictions of the model.
+    ``labelled`` says whether true labels are needed; if not, ``predict`` labels photos with the model's predictions.
     """
     notes: list[str] = []
     given = find_given(sources, classifier, settings.order, labelled, predict, notes)

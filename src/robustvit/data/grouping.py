@@ -120,6 +120,8 @@ def read_folder_pattern(group_by: str | None, class_folders: str | None = None) 
     if class_folders is not None:
         raise UserError(f"--group-by {grouping.pattern} says which folder is the class: leave --class-folders out")
     names = _FIELD.findall(grouping.pattern)
+    if odd := [name for name in names if not name.isidentifier()]:
+        raise UserError(f"expected names such as {{site}} in --group-by, got {{{odd[0]}}}: begin it with a letter")
     if names.count(_CLASS) != 1 or len(set(names)) < len(names):
         raise UserError(f"expected {{class}} once in --group-by, and every other name once, got {grouping.pattern}")
     if not set(names) - {_CLASS, _SPLIT}:

@@ -56,7 +56,8 @@ def check_overlap(
 ) -> None:
     """Refuse photos that are both trained on and held out, and note those that look the same.
 
-    If a run of an ``older`` version is resumed, copies under other names are noted, not refused.
+    ``validation`` photos choose the epoch and ``verdict`` photos judge; ``prints`` has the fingerprints of all. If a
+    run of an ``older`` version is resumed, copies under other names are noted, not refused.
     """
     held = list(dict.fromkeys([*validation, *verdict]))
     copies = _find_copies(held, train, prints)

@@ -151,7 +151,7 @@ class SeenPhotos:
         return lines + self.trained.notes
 
     def left(self, photos: Sequence[Photo], include: bool) -> tuple[list[Photo], list[str]]:
-        """Return which photos given to ``TrainedPhotos.among`` to measure, and notes; ``include`` keeps all of them."""
+        """Return which of the photos given to ``TrainedPhotos.among`` to measure, and notes; all with ``include``."""
         if include:
             return list(photos), self.notes("the numbers rest on training photos")
         seen = {self.files[index] for index in self.copies.either}

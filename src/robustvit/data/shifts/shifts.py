@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,30 +129,29 @@ def shifts(
     Example:
         robustvit shifts --images photos/test --masks masks/test --out shifted --kinds mixed-other,si-location
     """
-    import time
-
     from robustvit.data.photo import expect_photos
 
     expect_photos(given.images, given.masks)
     from robustvit.data.shifts.kinds import ShiftOptions, find_kinds
 
-    start = time.monotonic()
     options = ShiftOptions(
         find_kinds(list_names(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
     )
     _check_options(options, backgrounds)
-    made = _make(given, out, options, backgrounds, running.workers, dry_run)
-    return replace(made, seconds=time.monotonic() - start)
+    return _make(given, out, options, backgrounds, running.workers, dry_run)
 
 
 def _make(
     given: GivenPhotos, out: str, options: ShiftOptions, backgrounds: str | None, workers: int, dry_run: bool
 ) -> Shifts:
+    import time
+
     from robustvit.data.photo_tree import list_backgrounds
     from robustvit.data.shifts.folder import SHEET, ShiftFolder, check_class_names, digest_sources, write_contact_sheet
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spread_work
     from robustvit.data.shifts.plans import plan_shifts
 
+    start = time.monotonic()  # loading the libraries does not count
     photos, left_out_photos = _find_photos(given)
     check_class_names(photos)
     plain = [] if backgrounds is None else list_backgrounds(backgrounds)
@@ -162,12 +161,12 @@ def _make(
         plan = plan_shifts(photos, plain, options, spread)
         plan.notes.extend(left_out_photos)
         if dry_run:
-            return _summarize(folder, plan, {}, 0, dry_run=True)
+            return _summarize(folder, plan, {}, 0, time.monotonic() - start, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
     folder.finish(plan, left_out, _find_root(given.images, photos), None if backgrounds is None else Path(backgrounds))
     if made or not (folder.path / SHEET).is_file():
         write_contact_sheet(plan, left_out, folder)
-    return _summarize(folder, plan, left_out, made)
+    return _summarize(folder, plan, left_out, made, time.monotonic() - start)
 
 
 def _list_inputs(given: GivenPhotos, backgrounds: str | None) -> list[Path]:
@@ -215,7 +214,7 @@ def _find_photos(given: GivenPhotos) -> tuple[list[Photo], list[str]]:
 
 
 def _summarize(
-    folder: ShiftFolder, plan: ShiftPlan, left_out: dict[str, str], made: int, *, dry_run: bool = False
+    folder: ShiftFolder, plan: ShiftPlan, left_out: dict[str, str], made: int, seconds: float, *, dry_run: bool = False
 ) -> Shifts:
     kinds = folder.settings["kinds"]
     planned = Counter(shift.kind for shift in plan.shifts)
@@ -227,4 +226,4 @@ def _summarize(
     skipped = {kind: {why: count for (of, why), count in sorted(reasons.items()) if of == kind} for kind in kinds}
     size = sum(round(_BYTES[folder.suffix] * shift.size**2) for shift in plan.shifts)
     counts = {kind: planned[kind] for kind in kinds}
-    return Shifts(folder.path, counts, made, skipped, plan.notes, size, dry_run=dry_run)
+    return Shifts(folder.path, counts, made, skipped, plan.notes, size, seconds, dry_run)
