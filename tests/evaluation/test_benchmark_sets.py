@@ -159,7 +159,10 @@ def test_waterbirds_are_the_test_split_in_four_groups(tmp_path):
     assert len({s.group for s in listing.samples}) == 4
     gone = listing.samples[0].image
     gone.unlink()
-    assert any(gone.name in problem for problem in read(tmp_path, "waterbirds").problems)
+    line = (
+        f"listed in metadata.csv, but missing in {made['folder'].name}: '{gone.relative_to(made['folder']).as_posix()}'"
+    )
+    assert line in read(tmp_path, "waterbirds").problems
     (made["folder"] / "metadata.csv").write_text("img_filename,y,split,place\na.jpg,5,2,0\n")
     with pytest.raises(UserError, match="expected 0 or 1 in the column 'y'"):
         read(tmp_path, "waterbirds")

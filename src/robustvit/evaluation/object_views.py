@@ -18,7 +18,8 @@ _BLUR = 1 / 16  # standard deviation of the blur, as a share of the frame's shor
 def crop_to_object(images: Tensor, objects: Tensor) -> Tensor:
     """Crop images ``(B, 3, H, W)`` to their objects, with a margin, and enlarge the crops to the frame.
 
-    Objects are ``(B, 1, H, W)``, above 0.5; crops have the frame's shape; an image without an object stays as it is.
+    Masks of the objects are ``(B, 1, H, W)`` in [0, 1], above 0.5 on the object. Crops have the frame's shape. An image
+    without an object stays as it is.
     """
     height, width = images.shape[-2:]
     crops = []

@@ -66,10 +66,10 @@ def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]
 def risen_costs(
     before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
 ) -> dict[str, Interval]:
-    """Return the insertions that cost a model more than another, by more than ``RISE`` with the whole interval.
+    """Return the insertions whose cost rises by more than ``RISE``, with the whole interval.
 
-    The answers are as in ``judge_insertions``. What an insertion costs is the accuracy without it less the accuracy
-    with it; the result is the paired difference of both costs.
+    The answers of two models are as in ``judge_insertions``. What an insertion costs is the accuracy without it less
+    the accuracy with it; the result is the paired difference, the cost after less the cost before.
     """
     return {name: rise for name, rise in cost_rises(before, after, labels).items() if rise.low > RISE}
 
@@ -77,7 +77,7 @@ def risen_costs(
 def cost_rises(
     before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
 ) -> dict[str, Interval]:
-    """Return how much more each insertion costs one model than another; see ``risen_costs``."""
+    """Return how much more each insertion costs the model ``after`` than the one ``before``; see ``risen_costs``."""
     truth = np.array(labels)
 
     def costs(answers: Mapping[str, Sequence[int]], name: str) -> np.ndarray:

@@ -53,7 +53,7 @@ def _describe_record(record: Record) -> list[str]:
         mark = "  (headline)" if number == headline and name in ("top1", "group_mean", "worst_group") else ""
         lines.append(f"  {MEASURE_TITLES.get(name, name):<28}{number.percent()}{mark}")
     if "top1" in record.numbers and headline is None:
-        lines.append("  headline: undefined, no answer was the shape or the texture of its image")
+        lines.append("  headline: undefined, since no answer is the shape or the texture of its image")
     if record.compared:
         said = record.compared
         if "top1" not in said:

@@ -33,7 +33,7 @@ def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], lis
 
     rows = read_csv(listing, ("img_filename", "y", "split", "place"), fix=_AGAIN).rows
     tests = [row for row in rows if row["split"].strip() == "2"]
-    return _list_samples(tests, sample, folder, lambda bird: WATERBIRDS[bird])
+    return _list_samples(listing, tests, sample, folder, lambda bird: WATERBIRDS[bird])
 
 
 def read_iwildcam(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
@@ -47,7 +47,7 @@ def read_iwildcam(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[
 
     rows = read_csv(listing, ("filename", "y", "split", "location_remapped"), fix=_AGAIN).rows
     tests = [row for row in rows if row["split"].strip() == "test"]
-    return _list_samples(tests, sample, folder / "train", lambda label: names.get(label, f"class {label}"))
+    return _list_samples(listing, tests, sample, folder / "train", lambda label: names.get(label, f"class {label}"))
 
 
 def _read_species(path: Path) -> dict[int, str]:
@@ -91,10 +91,11 @@ def read_chexpert(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[
         return inside, int(right in ("1", "1.0")), f"{row['Sex'].strip()}, {view}"
 
     rows = read_csv(listing, ("Path", "Sex", "Frontal/Lateral", "AP/PA", "No Finding"), fix=_AGAIN).rows
-    return _list_samples(rows, sample, folder / "valid", lambda label: CHEXPERT[label])
+    return _list_samples(listing, rows, sample, folder / "valid", lambda label: CHEXPERT[label])
 
 
 def _list_samples(
+    listing: Path,
     rows: Sequence[MetadataRow],
     read: Callable[[MetadataRow], tuple[str, int, str]],
     folder: Path,
@@ -109,7 +110,7 @@ def _list_samples(
             samples.append(Sample(image, (label,), name_of(label), group))
         else:
             absent.append(inside)
-    problems = [f"listed, but missing in {folder.name}: {name_some(absent)}"] if absent else []
+    problems = [f"listed in {listing.name}, but missing in {folder.name}: {name_some(absent)}"] if absent else []
     return sorted(samples, key=lambda sample: sample.image), problems
 
 
