@@ -25,7 +25,10 @@ _SIDE = 280
 
 
 def outline_mask(image: Tensor, mask: Tensor, side: int = _SIDE) -> np.ndarray:
-    """Draw the outline of a mask, ``(1, H, W)``, on its image, ``(3, H, W)``: uint8 with ``side`` as longer side."""
+    """Draw the outline of a mask, ``(1, H, W)``, on its image, ``(3, H, W)``.
+
+    The result is uint8, ``(h, w, 3)``, with a longer side of ``side`` pixels.
+    """
     photo = fit_side(Image.fromarray(pixels_of(image)), side)
     cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
     return draw_outline(np.array(photo), np.asarray(cover) > 0.5)
@@ -97,7 +100,7 @@ def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.n
 def figure_of_rows(
     rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str | Path, *, dpi: int = 110, legend: str = ""
 ) -> None:
-    """Write rows of equally many titled pictures, uint8 or [0, 1] arrays of 2.4 inches width, as one PNG.
+    """Write rows of equally many titled pictures, uint8 or [0, 1] arrays, 2.4 inches wide, as one PNG.
 
     ``legend``: meaning of the colours of relevance maps; a bar of them is drawn below.
     """

@@ -1,4 +1,4 @@
-"""Worker processes, which end with their parent, and the other processes of a job; their death is told in one line."""
+"""Worker processes, which end with their parent, and the other processes of a job; if one dies, a line says so."""
 
 from __future__ import annotations
 

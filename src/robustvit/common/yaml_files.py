@@ -42,7 +42,7 @@ def read_mapping(path: str | Path) -> dict[Any, Any]:
 
 
 def _refuse_size(text: str) -> bool:
-    """Count keys and values while parsing, as a long list takes 200 times the memory of its text; tell of aliases."""
+    """Refuse too many values while parsing: a list takes 200 times the memory of its text; true if it has aliases."""
     count = depth = 0
     aliases = False
     for event in yaml.parse(text, _Loader):
