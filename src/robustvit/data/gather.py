@@ -95,7 +95,8 @@ def gather_photos(
 ) -> RunPhotos:
     """Find, match, select and check every photo of a run, before anything is written.
 
-    ``labelled`` says whether true labels are needed; if not, ``predict`` labels photos with the model's predictions.
+    ``labelled`` says whether true labels are needed; if they are not and some photo has none, ``predict`` labels all
+    photos with the model's predictions.
     """
     notes: list[str] = []
     given = find_given(sources, classifier, settings.order, labelled, predict, notes)
@@ -173,11 +174,12 @@ def _drop_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> list
 
 def _describe_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> str:
     """Return a sentence on the use of training photos without an object."""
-    count = pluralize(sum(one.empty for one in checks), "training photo")
+    count = sum(one.empty for one in checks)
+    of_them, s = f"{pluralize(count, 'training photo')} of them", "s" if count == 1 else ""
     return {
-        "classification": f"{count} of them train the classification alone",
-        "uniform": f"{count} of them train the classification, and even out the maps of classes that have objects",
-        "none": f"{count} of them are left out of training",
+        "classification": f"{of_them} train{s} the classification alone",
+        "uniform": f"{of_them} train{s} the classification, and even{s} out the maps of classes that have objects",
+        "none": f"{of_them} {'is' if count == 1 else 'are'} left out of training",
     }[negatives] + f" (--negatives {negatives})."
 
 

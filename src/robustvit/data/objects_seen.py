@@ -46,7 +46,10 @@ def shows_no_object(photo: Photo, mask_format: MaskFormat) -> bool:
 
 
 def describe_objects(checks: Sequence[ObjectCheck], preprocessing: Preprocessing, then: str = "") -> list[str]:
-    """Return lines on photos without an object, which ``then`` ends, and on objects outside of the model's crop."""
+    """Return notes on photos without an object, the first of which ends with ``then``, and on objects outside the crop.
+
+    Photos of which none has a mask get no notes; a set in which no photo shows an object is refused.
+    """
     if not any(one.photo.mask is not None for one in checks):
         if any(one.photo.no_object for one in checks):
             raise UserError("expected masks of the classes other than --no-object, found none: give them with --masks")
