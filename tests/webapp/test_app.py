@@ -379,6 +379,16 @@ def test_visitors_learn_no_folder_of_a_model(tmp_path, photo, monkeypatch):
     assert page.read_text() == "<p>my_vit</p>"
 
 
+def test_visitors_learn_no_folder_of_the_original_of_a_run(tmp_path):
+    run, base = RunFolder(tmp_path / "run"), tmp_path / "models" / "base"
+    base.mkdir(parents=True)
+    run.start({"model": f"local-dir:{base}", "recipe": None, "checkpoint": None})
+    settings = {"model": str(run.path), "baseline": "original", "mask_model": "vit_small_patch16_224.dino"}
+    jobs = AuditJobs(settings, tmp_path, Results(tmp_path / "results"), Limits())
+    shown = jobs._hide_folders(f"{run.path}, compared with local-dir:{base}", tmp_path / "1")
+    assert shown == "run, compared with base"
+
+
 def test_names_of_models_are_hidden_as_whole_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("m/v", "m/v/best", "vit"):

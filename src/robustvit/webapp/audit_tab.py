@@ -108,8 +108,13 @@ class AuditJobs:
         """Remove paths of this machine from a text: the working folder, and all but the names of the models."""
         text = text.replace(f"{work / 'photos'}/", "").replace(str(work / "photos"), "the archive")
         text = text.replace(f"{work}/", "")
-        sources = (str(self.settings.get(name)).removeprefix("local-dir:") for name in _SOURCES)
-        paths = [path for path in map(Path, sources) if path.name and path.exists()]
+        sources = [self.settings.get(name) for name in _SOURCES]
+        if self.settings.get("baseline") == "original":
+            from robustvit.webapp.shown_models import backbone_options
+
+            sources += backbone_options(str(self.settings["model"]), "original", None).values()
+        paths = [Path(str(source).removeprefix("local-dir:")) for source in sources]
+        paths = [path for path in paths if path.name and path.exists()]
         names = {write(str(path)): write(path.name) for path in paths for write in (str, html.escape)}
         written = "|".join(re.escape(path) for path in sorted(names, key=len, reverse=True))
         # Not within a longer word: the letters of embedded pictures may spell a short path.
