@@ -92,11 +92,12 @@ def test_model_and_images_are_left_as_they_were_also_after_an_error(method, trai
     before, images = state_of(network), torch.rand(2, 3, SIZE, SIZE)
     relevance(network, images, method=method)
     assert state_of(network) == before
-    handle = network.blocks[1].register_forward_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("inside")))
-    with pytest.raises(RuntimeError, match="inside"):
-        relevance(network, images, method=method)
-    handle.remove()
-    assert state_of(network) == before
+    for error in (RuntimeError("inside"), KeyboardInterrupt()):
+        handle = network.blocks[1].register_forward_hook(lambda *_, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(type(error)):
+            relevance(network, images, method=method)
+        handle.remove()
+        assert state_of(network) == before
     assert not images.requires_grad
     check_method(method, Classifier(network))
     assert state_of(network) == before

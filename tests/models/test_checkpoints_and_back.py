@@ -193,7 +193,7 @@ def test_an_older_run_took_the_average_of_a_checkpoint(model_folder, photos, tmp
     trained(str(model_folder), photos, tmp_path / "run", checkpoint=name)
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("#state_dict_ema", ""))
-    with pytest.raises(UserError, match="choose, --checkpoint"):
+    with pytest.raises(UserError, match="choose one with --checkpoint"):
         load_model(model_folder, checkpoint=name.partition("#")[0])
     assert torch.allclose(load_original(tmp_path / "run")(IMAGES), load_model(network)(IMAGES), atol=1e-4)
 

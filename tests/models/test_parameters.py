@@ -141,9 +141,10 @@ def test_all_reaches_the_patch_embedding():
 def test_flags_and_hooks_are_put_back_also_after_an_error(network):
     network.patch_embed.proj.weight.requires_grad_(False)
     flags = [parameter.requires_grad for parameter in network.parameters()]
-    with pytest.raises(RuntimeError, match="inside"), trainable(network, "attention"):
-        raise RuntimeError("inside")
-    assert [parameter.requires_grad for parameter in network.parameters()] == flags
-    assert not any(parameter._backward_hooks for parameter in network.parameters())
+    for error in (RuntimeError("inside"), KeyboardInterrupt()):
+        with pytest.raises(type(error)), trainable(network, "attention"):
+            raise error
+        assert [parameter.requires_grad for parameter in network.parameters()] == flags
+        assert not any(parameter._backward_hooks for parameter in network.parameters())
     with pytest.raises(UserError, match="--train"), trainable(network, "half"):
         pass

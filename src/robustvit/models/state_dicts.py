@@ -30,8 +30,8 @@ class AverageAsked(UserError):
 
     def __init__(self, file: object, others: str, average: str) -> None:
         super().__init__(
-            f"{file} holds weights ({others}) and their average ({average}): choose, --checkpoint {file}#{average} "
-            f"(timm's programs take the average) or {file}#{others.split(', ')[0]}"
+            f"{file} holds weights ({others}) and their average ({average}): choose one with --checkpoint "
+            f"{file}#{average} (timm's programs take the average) or {file}#{others.split(', ')[0]}"
         )
         self.average = f"{file}#{average}"
 
