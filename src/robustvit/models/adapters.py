@@ -20,7 +20,7 @@ from robustvit.models.state_dicts import in_float32, list_differences
 if TYPE_CHECKING:
     from peft import PeftModel
 
-ADAPTER = "adapter"  # folder in that of a saved model
+ADAPTER = "adapter"  # a folder inside that of a saved model
 _SETTINGS = "adapter_config.json"
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _PREFIX = "base_model.model."
