@@ -101,6 +101,8 @@ ENTRY = coco()["images"][0]
 BAD_COCO = {
     "wrong photo size": (coco(height=31), "30 x 44 pixels (height x width), the annotation says 31 x 44"),
     "huge": (coco(height=10**6, width=10**6), "the annotation says 1000000 x 1000000"),
+    "wrong size as text": (coco(height="31"), "30 x 44 pixels (height x width), the annotation says 31 x 44"),
+    "huge text": (coco(height="9" * 5000), "the annotation says '9999"),
     "negative size": (coco(height=-30), "the annotation says -30 x 44"),
     "boolean size": (coco(height=True), "the annotation says True x 44"),
     "no file name": (coco(file_name=None), "file_name"),

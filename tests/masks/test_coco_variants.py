@@ -116,8 +116,10 @@ def test_a_class_whose_name_only_holds_such_a_word_is_an_object(tmp_path):
     assert only(read_coco(content, tmp_path)).category == "background dancer"
 
 
-@pytest.mark.parametrize("size", [{}, {"height": None, "width": None}, {"height": 0, "width": 0}, {"height": 30.0}])
-def test_images_without_sizes(tmp_path, size):
+@pytest.mark.parametrize(
+    "size", [{}, {"height": None, "width": None}, {"height": 0, "width": 0}, {"height": 30.0}, {"height": "30.0"}]
+)
+def test_images_without_sizes_or_with_sizes_of_another_type(tmp_path, size):
     content = coco()
     entry = {"id": 1, "file_name": "a.png"} | size
     content["images"] = [entry | ({"width": 44.0} if size.get("height") else {})]

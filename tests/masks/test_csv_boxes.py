@@ -95,6 +95,14 @@ def test_broken_rows_are_named(tmp_path, name):
     assert words in complaints(read(tmp_path, "image,xmin,ymin,xmax,ymax", row))
 
 
+@pytest.mark.parametrize("score", ["high", "95", "nan"])
+def test_a_confidence_that_is_none_is_named_with_its_line(tmp_path, score):
+    rows = [f"a.png,1,1,3,3,cat,{score}", "a.png,10,5,30,20,cat,0.9"]
+    found = read(tmp_path, "image,xmin,ymin,xmax,ymax,label,score", *rows)
+    assert np.array_equal(found.photos[0].read()[0].mask > 0.5, box_mask())
+    assert f"boxes.csv, line 2: expected a confidence in [0, 1], found '{score}'" in complaints(found)
+
+
 def test_a_list_without_titles_or_boxes_is_refused(tmp_path):
     with pytest.raises(UserError, match="expected columns of a photo and its box"):
         read(tmp_path, "a.png,10,5,30,20,cat")

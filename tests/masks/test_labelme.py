@@ -124,6 +124,7 @@ BAD_LABELME = {
     "not a photo": (labelme(imagePath="a.json"), "not an image"),
     "coco": (coco(), "read it as coco"),
     "list": ([1], "expected LabelMe"),
+    "results": ([{"image_id": 1}], "found a list of results, not of annotations"),
 }
 
 

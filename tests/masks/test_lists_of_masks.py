@@ -102,11 +102,26 @@ def test_broken_runs_are_named(tmp_path, name):
     assert "line 2" in found
 
 
+@pytest.mark.parametrize(("height", "width"), [("30", "44"), ("30.0", "44.0"), ("", ""), ("30", "")])
+def test_the_size_of_a_photo_may_be_missing_or_written_with_decimals(tmp_path, height, width):
+    row = ["a", RUNS, height, width]
+    assert np.array_equal(only(kaggle(tmp_path, ["id", "rle", "height", "width"], row)).mask > 0.5, box_mask())
+
+
+@pytest.mark.parametrize("size", [("31", "44"), ("31.0", "44.0"), ("44", "30"), ("30.5", "44"), ("9" * 5000, "44")])
+def test_another_size_than_the_photos_is_noticed(tmp_path, size):
+    found = kaggle(tmp_path, ["id", "rle", "height", "width"], ["a", RUNS, *size])
+    assert not found.photos
+    assert "has 30 x 44 pixels (height x width), the annotation says" in complaints(found)
+
+
 def test_lists_without_runs_are_refused(tmp_path):
     with pytest.raises(UserError, match="columns ImageId and EncodedPixels in"):
         kaggle(tmp_path, ["id", "label"], ["a", "cat"])
     with pytest.raises(UserError, match="line 3: expected the name of a photo"):
         kaggle(tmp_path, ["id", "rle"], ["a", RUNS], ["", RUNS])
+    with pytest.raises(UserError, match=r"line 3: expected the name of a photo and a class.*found 'b\.png'"):
+        kaggle(tmp_path, ["ImageId_ClassId", "EncodedPixels"], ["a.png_1", RUNS], ["b.png", RUNS])
 
 
 def image_folder(folder, *rows: dict):

@@ -19,7 +19,7 @@ from robustvit.masks.annotations.listing import PhotoListing
 from robustvit.masks.annotations.marked import MarkedBox, MarkedPhoto
 from robustvit.masks.annotations.objects import Box, BrokenEntry
 from robustvit.masks.annotations.photo_folder import PhotoFolder
-from robustvit.masks.annotations.values import expect_box, expect_numbers
+from robustvit.masks.annotations.values import expect_box, expect_confidence
 
 OF_PART = "_annotations.csv"  # Roboflow's, in each part of a set
 _IMAGES = (*IMAGE_COLUMNS, "patient_id")
@@ -151,16 +151,29 @@ def _read_rows(source: Path, listing: PhotoListing) -> tuple[dict[str, _Rows], _
     rows: dict[str, _Rows] = {}
     for row in iterate_rows(table, source, image, used=form.columns):
         one = rows.setdefault(row.photo, _Rows())
-        one.size, known = row.size or one.size, len(listing.problems)
+        one.size, known = _whole_size(row.size) or one.size, len(listing.problems)
         with listing.leaving_out(f"{source}, line {row.line}"):
             if not (numbers := form.numbers(row.cells)):
                 one.label = row.category
                 continue
-            said = row.cells.get(sure or "") or None
-            confidence = None if said is None else expect_numbers("a box with a confidence", said)[0]
-            one.boxes.append((row.line, row.category, numbers, confidence))
+            said = row.cells.get(sure or "")
+            one.boxes.append((row.line, row.category, numbers, _confidence(said) if said else None))
         one.broken |= len(listing.problems) > known
     return rows, form
+
+
+def _whole_size(size: tuple[str, str]) -> tuple[int, int] | None:
+    """Return a size of two whole numbers; None for any other, which may be the size of a box."""
+    if not all(side.isdecimal() and len(side) < 10 and int(side) for side in size):
+        return None
+    return int(size[0]), int(size[1])
+
+
+def _confidence(text: str) -> float | None:
+    try:
+        return expect_confidence(float(text))
+    except ValueError as error:
+        raise BrokenEntry(f"expected a confidence in [0, 1], found {shown(text)}") from error
 
 
 def _photo(name: str, rows: _Rows, form: _Form) -> MarkedPhoto:

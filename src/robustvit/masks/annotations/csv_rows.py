@@ -22,14 +22,14 @@ class ListedRow:
         line: its number.
         photo: the name of its photo.
         category: its class; None without one.
-        size: height and width of the photo; None if the row says nothing.
+        size: height and width of the photo, as the row has them; empty texts if it says nothing.
         cells: all of it by column, without spaces around.
     """
 
     line: int
     photo: str
     category: str | None
-    size: tuple[int, int] | None
+    size: tuple[str, str]
     cells: dict[str, str]
 
 
@@ -58,9 +58,5 @@ def iterate_rows(
         cells = {name: (row.get(name) or "").strip() for name in table.columns}
         if not cells[image]:
             raise UserError(f"{source}, line {line}: expected the name of a photo, found none: fill it in")
-        size = _whole(cells.get(height or "", "")), _whole(cells.get(width or "", ""))
-        yield ListedRow(line, cells[image], cells.get(label or "") or None, size if all(size) else None, cells)
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 10 else 0
+        size = cells.get(height or "", ""), cells.get(width or "", "")
+        yield ListedRow(line, cells[image], cells.get(label or "") or None, size, cells)

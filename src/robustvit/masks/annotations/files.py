@@ -72,14 +72,13 @@ def read_json_files(
             yield path, content
             continue
         coco = holds(content, images=list, annotations=object)
-        other = name_format(content) if isinstance(content, dict) else ""
-        found = "a COCO file (read it as coco)" if coco else other or "something else"
+        found = "a COCO file (read it as coco)" if coco else name_format(content) or "something else"
         problems.append(f"{path}: expected {form} with {wanted}, found {found}; left out")
 
 
 def load_json(path: Path) -> object:
     """Read a JSON file."""
-    content = _read(path, "JSON", Path.read_bytes)  # of any size: large data sets have several GB
+    content = _read(path, "a JSON file", Path.read_bytes)  # of any size: large data sets have several GB
     try:
         return json.loads(content)
     except RecursionError as error:
@@ -91,14 +90,14 @@ def load_json(path: Path) -> object:
         raise UserError(f"cannot read {path}: it is not valid JSON ({reason}); export it again") from error
 
 
-def _read(path: Path, kind: str, read: Callable[[Path], bytes]) -> bytes:
+def _read(path: Path, what: str, read: Callable[[Path], bytes]) -> bytes:
     try:
         return read(path)
     except FileNotFoundError as error:
-        raise UserError(f"expected a file of {kind}, found none at {path}: check the path") from error
+        raise UserError(f"expected {what}, found none at {path}: check the path") from error
     except IsADirectoryError as error:
-        inner = next(iter(files_below(path, {f".{kind.lower()}"}).values()), "the file in it")
-        raise UserError(f"expected a file of {kind}, got the folder {path}: name {inner}") from error
+        inner = next(iter(files_below(path, {f".{what.split()[1].lower()}"}).values()), "the file in it")
+        raise UserError(f"expected {what}, got the folder {path}: name {inner}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; check its permissions") from error
 
@@ -138,7 +137,7 @@ class _Reader:
 
 def read_xml(path: Path) -> Element:
     """Return the root element of an XML file."""
-    content = _read(path, "XML", read_bytes)
+    content = _read(path, "an XML file", read_bytes)
     try:
         return _Reader().read(content)
     except (expat.ExpatError, ValueError, LookupError) as error:

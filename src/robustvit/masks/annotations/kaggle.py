@@ -12,6 +12,7 @@ import numpy as np
 from robustvit.common.csv_files import CsvTable
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
+from robustvit.common.wording import shown
 from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
 from robustvit.masks.annotations.annotated import Annotations
 from robustvit.masks.annotations.csv_rows import iterate_rows, read_list
@@ -37,7 +38,7 @@ class _Rows:
     """The rows of a photo."""
 
     runs: list[tuple[int, str | None, str]] = field(default_factory=list)  # line, class, runs; none means no object
-    size: tuple[int, int] | None = None
+    size: tuple[str, str] | None = None
 
 
 def read_kaggle(
@@ -87,10 +88,15 @@ def _group(table: CsvTable, source: Path) -> dict[str, _Rows]:
         name, category = row.photo, row.category
         if joined is not None:
             name, _, category = name.rpartition("_")
+        if not name:
+            raise UserError(
+                f"{source}, line {row.line}: expected the name of a photo and a class, such as a.jpg_1, found "
+                f"{shown(row.photo)}: correct it"
+            )
         one = rows.setdefault(name, _Rows())
         if row.cells[runs].lower() not in _NOTHING:
             one.runs.append((row.line, category or None, row.cells[runs]))
-        one.size = row.size or one.size
+        one.size = row.size if all(row.size) else one.size
     return rows
 
 

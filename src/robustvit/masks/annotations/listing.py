@@ -20,7 +20,7 @@ from robustvit.masks.annotations.objects import Box, BrokenEntry, leaving_out
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.photo_folder import PhotoFolder
 from robustvit.masks.annotations.shapes import mask_tools
-from robustvit.masks.annotations.values import whole_number
+from robustvit.masks.annotations.values import read_whole_number
 
 
 @dataclass
@@ -116,7 +116,7 @@ class PhotoListing:
 def _plain_size(size: tuple[object, object] | None) -> tuple[object, object] | None:
     if size is None or size in ((None, None), (0, 0)):
         return None
-    height, width = (whole_number(int(one) if isinstance(one, str) and one.isdecimal() else one) for one in size)
+    height, width = map(read_whole_number, size)
     return (height, width) if height is not None and width is not None else size
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from robustvit.common.errors import UserError
+from robustvit.common.wording import pluralize
 from robustvit.masks.annotations.objects import Box, BrokenEntry, expect_pixels
 from robustvit.masks.annotations.run_lengths import decode_run_lengths
 from robustvit.masks.annotations.values import FARTHEST
@@ -55,7 +56,7 @@ def outline_points(numbers: object) -> np.ndarray:
     if len(numbers) % 2:
         raise BrokenEntry(f"a polygon with an odd number of coordinates ({len(numbers)})")
     if len(numbers) < 6:
-        raise BrokenEntry(f"a polygon of {len(numbers) // 2} points, 3 at least are needed")
+        raise BrokenEntry(f"a polygon of {pluralize(len(numbers) // 2, 'point')}, at least 3 are needed")
     try:
         points = np.array(numbers, dtype=np.float64).reshape(-1, 2)
     except OverflowError as error:

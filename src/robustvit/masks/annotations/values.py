@@ -46,6 +46,12 @@ def whole_number(value: object) -> int | None:
     return value if type(value) is int else None
 
 
+def read_whole_number(value: object) -> int | None:
+    """Return a whole number that is stored as one, as a float, or as text such as ``44`` or ``44.0``; else None."""
+    number = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    return int(number[1]) if number else whole_number(value)
+
+
 def expect_numbers(what: str, *values: object) -> list[float]:
     """Return numbers within reach of any photo, which may be given as text."""
     numbers = []
