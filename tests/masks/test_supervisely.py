@@ -86,7 +86,7 @@ BROKEN = {
     "no image": (bitmap("abcd"), "PNG image is broken"),
     "corners": ({"geometryType": "rectangle", "points": {"exterior": [[1, 2]]}}, "not two corners"),
     "name": ({**polygon([[1, 1], [5, 1], [5, 5]]), "classTitle": ["x"]}, "a category that is not a name"),
-    "points": (polygon([[1, 1]]), "a polygon of 1 points"),
+    "points": (polygon([[1, 1]]), "a polygon of 1 point,"),
     "off": (polygon([[500, 500], [510, 500], [510, 510]]), "covers no pixel"),
 }
 

@@ -16,7 +16,7 @@ from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
 from robustvit.masks.annotations.objects import BrokenEntry
 from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.values import holds
+from robustvit.masks.annotations.values import dicts_in, holds
 
 _DEEPEST = 100  # elements of XML within one another
 _LONGEST = 80  # of a reason
@@ -50,7 +50,7 @@ def read_files(
         try:
             content = read(path)
         except UserError as error:
-            problems.append(str(error))
+            problems.append(f"{error}; left out")
         else:
             yield path, content
 
@@ -72,7 +72,8 @@ def read_json_files(
             yield path, content
             continue
         coco = holds(content, images=list, annotations=object)
-        found = "a COCO file (read it as coco)" if coco else name_format(content) or "something else"
+        other = name_format(content) if isinstance(content, dict) or dicts_in(content) else ""
+        found = "a COCO file (read it as coco)" if coco else other or "something else"
         problems.append(f"{path}: expected {form} with {wanted}, found {found}; left out")
 
 
