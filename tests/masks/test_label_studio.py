@@ -155,7 +155,7 @@ BROKEN = {
     "another photo": (studio_task(BOX, name="b.png"), "no photo 'b.png'"),
     "turned": (studio_task({**BOX, "image_rotation": 90}), "turned by 90 degrees"),
     "size": (studio_task({**BOX, "original_width": 99}), "the annotation says 30 x 99"),
-    "points": (studio_task(studio("polygonlabels", points=[[1, 2]])), "a polygon of 1 points"),
+    "points": (studio_task(studio("polygonlabels", points=[[1, 2]])), "a polygon of 1 point,"),
     "side": (studio_task(studio("rectanglelabels", x=1, y=2, width=None, height=3)), "numbers are missing"),
     "cut off": (studio_task(studio("brushlabels", rle=[0, 0, 20, 160, 58, 51])), "cut off"),
     "values": (studio_task(studio("brushlabels", rle=[255] * 40)), "expected 4 for each of 30 x 44 pixels"),
