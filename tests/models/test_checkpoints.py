@@ -162,7 +162,7 @@ def test_a_head_under_another_name_is_the_head(tmp_path, good, capsys):
         assert same(loaded(rest | prefixed(head, name), tmp_path / "w.pth"), good), name
         assert f"{name[:-1]} is used as the head" in " ".join(capsys.readouterr().err.split())
     two = {"fc.0.weight": torch.ones(8, 24), "fc.0.bias": torch.ones(8), "fc.2.weight": torch.ones(3, 8)}
-    with pytest.raises(UserError, match=r"lacks head\.weight"):
+    with pytest.raises(UserError, match=r"it lacks head\.weight \(1 more difference\); name the model"):
         loaded(prefixed(bare, "backbone.") | two, tmp_path / "w.pth")
 
 

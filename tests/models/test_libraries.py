@@ -175,7 +175,7 @@ def test_checkpoints_of_other_libraries(tmp_path):
     assert loaded.num_classes == loaded(IMAGES).shape[1] == 4
     larger = tiny_torchvision()
     torch.save(VisionTransformer(96, 8, 2, 3, 24, 48, num_classes=3).state_dict(), tmp_path / "large.pth")
-    with pytest.raises(UserError, match=r"encoder\.pos_embedding is \(1, 145, 24\), not \(1, 37, 24\)"):
+    with pytest.raises(UserError, match=r"it has encoder\.pos_embedding of shape \(1, 145, 24\), not \(1, 37, 24\)"):
         load_model(larger, checkpoint=tmp_path / "large.pth")
     assert count_head_classes(larger.state_dict()) == 3
 

@@ -151,7 +151,7 @@ def list_differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
     wrong = [f"lacks {name}" for name in own if name not in state]
     wrong += [f"has {name}" for name in state if name not in own]
     return wrong + [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(weight.shape)}"
+        f"has {name} of shape {tuple(state[name].shape)}, not {tuple(weight.shape)}"
         for name, weight in own.items()
         if name in state and state[name].shape != weight.shape
     ]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
+from robustvit.common.wording import pluralize
 from robustvit.models.classifier import Classifier
 from robustvit.models.state_dicts import fit_names, list_differences
 
@@ -46,9 +47,10 @@ def _explain(network: nn.Module, state: dict[str, Tensor], origin: str | Path, w
             f"{origin} holds an adapter (LoRA), not the weights of {type(network).__name__}: merge it with peft's "
             "merge_and_unload, and save the state dict of that"
         )
+    more = f" ({pluralize(len(wrong) - 1, 'more difference')})" if len(wrong) > 1 else ""
     return (
-        f"{origin} is a checkpoint of another architecture than {type(network).__name__}: it {wrong[0]}"
-        f"{f' and {len(wrong) - 1} more differ' if len(wrong) > 1 else ''}; name the model it was trained with"
+        f"{origin} is a checkpoint of another architecture than {type(network).__name__}: it {wrong[0]}{more}; name "
+        "the model it was trained with"
     )
 
 
