@@ -15,6 +15,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "guidance": "robustvit", "classification": "label", "classification_weight": 1.0, "relevance_weight": 8.0,
         **_LONG,
     },
+    "swaps + relevance, equal norms": {"guidance": "equal-norms", **_LONG},
     "swaps, step": {"guidance": "swap-augmentation", **_LONG, "lr_schedule": "step"},
     "swaps, 5 epochs": {"guidance": "swap-augmentation", **_LONG, "epochs": 5},
     "swaps, 50 epochs": {"guidance": "swap-augmentation", **_LONG, "epochs": 50},
@@ -30,6 +31,7 @@ ARMS: dict[str, dict[str, Any]] = {
 TITLES = {
     "swaps": "background swaps",
     "swaps + relevance": "background swaps and relevance loss (`--recipe recommended`)",
+    "swaps + relevance, equal norms": "the same, relevance weighted to the length of the classification's gradient",
     "own, to now": "relevance loss, `--train attention` (`own` until November 2026)",
     "cross-entropy": "cross-entropy alone",
     "cross-entropy + relevance": "cross-entropy and relevance loss",

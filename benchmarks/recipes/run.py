@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ import torch
 from benchmarks.dated import parser_of
 from benchmarks.recipes.arms import ARMS, FIRST
 from benchmarks.recipes.measuring import accuracies, answers
+from benchmarks.recipes.pilot_methods import EqualNorms, registered
 from benchmarks.recipes.testbed import Testbed
 from benchmarks.study.study import claim
 from robustvit import Classifier, finetune, load_model
 from robustvit.common.files import write_json
 from robustvit.training.interpolation import choose_share, interpolate_weights
 
+METHODS = {"swaps + relevance, equal norms": EqualNorms}  # arms whose guidance is not the product's
 MAX_DROP = 2.0  # points of ordinary accuracy that the share may cost on the validation photos, as by default
 
 
@@ -45,22 +48,23 @@ def run_cell(testbed: Testbed, arm: str, seed: int, whose: str, masks: Path, sam
     run = testbed.folder / "runs" / f"{arm}-{whose}-{seed}-{samples}"
     shutil.rmtree(run, ignore_errors=True)
     start = time.process_time()
-    finetune(
-        model=f"local-dir:{testbed.base(seed)}",
-        images=str(testbed.base_photos / "train" / "images"),
-        masks=str(masks),
-        val_images=str(testbed.few / "validation" / "images"),
-        val_masks=str(testbed.few / "validation" / "masks"),
-        test_images=str(testbed.few / "test" / "images"),
-        test_masks=str(testbed.few / "test" / "masks"),
-        samples_per_class=samples,
-        out=str(run),
-        seed=seed,
-        swaps=0,
-        panels=0,
-        recipe="paper",
-        **({"select": "last"} | ARMS[arm]),
-    )
+    with registered(METHODS[arm]) if arm in METHODS else nullcontext():
+        finetune(
+            model=f"local-dir:{testbed.base(seed)}",
+            images=str(testbed.base_photos / "train" / "images"),
+            masks=str(masks),
+            val_images=str(testbed.few / "validation" / "images"),
+            val_masks=str(testbed.few / "validation" / "masks"),
+            test_images=str(testbed.few / "test" / "images"),
+            test_masks=str(testbed.few / "test" / "masks"),
+            samples_per_class=samples,
+            out=str(run),
+            seed=seed,
+            swaps=0,
+            panels=0,
+            recipe="paper",
+            **({"select": "last"} | ARMS[arm]),
+        )
     trained = time.process_time() - start
     found = measure_shares(testbed, load(testbed.base(seed)), load(run / "best"))
     shutil.rmtree(run)
