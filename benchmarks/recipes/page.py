@@ -74,26 +74,33 @@ def added_by_relevance(arms: dict[str, dict[int, Any]]) -> str:
     return table(["", *SHOWN, "mIoU of the map", "base models"], rows)
 
 
-MASKS = {"drawn": "drawn", "ellipses": "ellipses in the boxes of drawn masks", "tokencut": "found by TokenCut"}
-"""Kinds of masks that the recipe was trained with, in the order of the page."""
+MASKS = {"ellipses": "ellipses in the boxes of drawn masks", "tokencut": "found by TokenCut"}
+"""Other kinds of masks than drawn ones that arms were trained with, in the order of the page."""
 
 
-def by_masks(cells: dict[str, Any], size: str, arm: str = "swaps + relevance", samples: str = "10") -> str:
-    """An arm with drawn and with other masks of the same photos: means of the base models, and each of them."""
-    found = {kind: groups(cells).get((kind, samples, size), {}).get(arm, {}) for kind in MASKS}
-    ran = [kind for kind in MASKS if found[kind]]
-    seeds = sorted(set.intersection(*(set(found[kind]) for kind in ran)))
-    base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
-    rows = []
-    for kind in ran:
-        after = answers(found[kind], seeds, True)
-        row = []
-        for name in SHOWN:
-            each = 100 * (pooled(after, COLUMNS[name]) - pooled(base, COLUMNS[name])).mean(axis=1)
-            text = f"{each.mean():+.1f}<br>({', '.join(f'{one:+.1f}' for one in each)})"
-            row.append(text.replace("-", "−"))
-        rows.append([MASKS[kind], *row])
-    return table([f"{samples} masks a class", *SHOWN], rows)
+def changes_by_model(before: Cells, after: Cells) -> list[str]:
+    """Changes in points: an interval for three base models or more, each of them for two."""
+    if len(before) > 2:
+        return changes(before, after)
+    row = []
+    for name in SHOWN:
+        each = 100 * (pooled(after, COLUMNS[name]) - pooled(before, COLUMNS[name])).mean(axis=1)
+        text = f"{each.mean():+.1f}<br>({', '.join(f'{one:+.1f}' for one in each)})"
+        row.append(text.replace("-", "−"))
+    return row
+
+
+def by_masks(cells: dict[str, Any], size: str, samples: str = "10") -> str:
+    """Arms with other masks than drawn ones, each above the same arm with drawn masks on the same base models."""
+    drawn, rows = groups(cells)["drawn", samples, size], []
+    for kind, title in MASKS.items():
+        for arm, found in groups(cells).get((kind, samples, size), {}).items():
+            seeds = sorted(set(found) & set(drawn[arm]))
+            base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
+            for said, cells_of_arm in ((title, found), ("drawn, the same base models", drawn[arm])):
+                row = changes_by_model(base, answers(cells_of_arm, seeds, True))
+                rows.append([said, TITLES[arm], *row, str(len(seeds))])
+    return table([f"{samples} masks a class", "method", *SHOWN, "base models"], rows)
 
 
 def tables(record: dict[str, Any]) -> dict[str, str]:
@@ -107,7 +114,7 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-IN_README = ("swaps + relevance", "swaps", "own, to now", "cross-entropy")
+IN_README = ("swaps + relevance", "swaps", "cross-entropy + relevance", "own, to now", "cross-entropy")
 """Arms of the README's table, with interpolated weights."""
 README_COLUMNS = ("ordinary", "mixed-other", "unseen backgrounds", "PACS, two-way")
 

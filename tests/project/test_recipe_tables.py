@@ -50,15 +50,26 @@ def test_what_relevance_adds_is_shown_on_base_models_that_have_both():
     assert row.endswith("| 2 |")
 
 
-def test_other_masks_are_shown_on_the_base_models_that_all_of_them_have():
+def test_other_masks_are_shown_above_drawn_masks_on_the_same_base_models():
     cells = {f"base-112-{seed}": cell("0001" * 50) for seed in range(3)}
     for seed, right in ((0, "0011"), (1, "0111"), (2, "1111")):
         cells[f"swaps + relevance-drawn-10-112-{seed}"] = cell(right * 50)
     for seed, right in ((0, "0001"), (1, "0000")):
         cells[f"swaps + relevance-tokencut-10-112-{seed}"] = cell(right * 50)
-    drawn, found = by_masks(cells, "112").splitlines()[-2:]
-    assert drawn.startswith("| drawn | +37.5<br>(+25.0, +50.0) |")
-    assert found.startswith("| found by TokenCut | −12.5<br>(+0.0, −25.0) |")
+    found, drawn = by_masks(cells, "112").splitlines()[-2:]
+    assert found.startswith("| found by TokenCut | background swaps and relevance loss")
+    assert " | −12.5<br>(+0.0, −25.0) |" in found
+    assert drawn.startswith("| drawn, the same base models |")
+    assert " | +37.5<br>(+25.0, +50.0) |" in drawn
+    assert found.endswith("| 2 |")
+
+
+def test_three_base_models_have_an_interval_in_the_table_of_masks():
+    cells = {f"base-112-{seed}": cell("0001" * 50) for seed in range(3)}
+    for kind in ("drawn", "ellipses"):
+        cells |= {f"swaps-{kind}-10-112-{seed}": cell("0011" * 50) for seed in range(3)}
+    rows = by_masks(cells, "112").splitlines()[-2:]
+    assert all("**+25.0**<br>[" in row for row in rows)
 
 
 def test_cells_are_told_apart_by_their_names():
