@@ -21,6 +21,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "swaps, 50 epochs": {"guidance": "swap-augmentation", **_LONG, "epochs": 50},
     "swaps + relevance 0.8": {"guidance": "swap-relevance", **_LONG, "relevance_weight": 0.8},
     "swaps + relevance 30": {"guidance": "swap-relevance", **_LONG, "relevance_weight": 30.0},
+    "swaps + relevance 60": {"guidance": "swap-relevance", **_LONG, "relevance_weight": 60.0},
     "swaps + relevance, second order": {"guidance": "swap-relevance", **_LONG, "second_order": True},
     "swaps + relevance, AttnLRP": {"guidance": "swap-relevance", **_LONG, "relevance": "attnlrp"},
     "energy": {
