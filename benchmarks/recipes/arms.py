@@ -33,6 +33,7 @@ TITLES = {
     "swaps": "background swaps",
     "swaps + relevance": "background swaps and relevance loss (`--recipe recommended`)",
     "swaps + relevance, equal norms": "the same, relevance weighted to the length of the classification's gradient",
+    "swaps + relevance 60": "the same, relevance at a weight of 60 (8)",
     "own, to now": "relevance loss, `--train attention` (`own` until November 2026)",
     "cross-entropy": "cross-entropy alone",
     "cross-entropy + relevance": "cross-entropy and relevance loss",
