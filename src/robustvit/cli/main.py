@@ -18,7 +18,7 @@ from robustvit.cli.help import ALL, help_text
 from robustvit.common.command_options import expand_home, options_of
 from robustvit.common.errors import UserError, did_you_mean, printable
 from robustvit.common.former_spellings import former_spellings
-from robustvit.common.signals import raise_on_signals, stop_behind
+from robustvit.common.signals import outlive_terminals, raise_on_signals, stop_behind
 
 # The function of each command, by stage of the work.
 STAGES: dict[str, dict[str, str]] = {
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. A mistake of the user gives one line on the error stream and exit code 2."""
     if arguments is None:
         prepare_streams()
+        outlive_terminals()
         arguments = sys.argv[1:]
     name, *words = arguments or ["--help"]
     if name in ("-h", "--help"):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import errno
+import io
 import multiprocessing
 import os
 import signal
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -74,6 +77,34 @@ def _leave_closed_terminal(number: int) -> None:
             if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
                 os.dup2(nowhere, stream)
     os.close(nowhere)
+
+
+class _Terminal(io.FileIO):
+    """A terminal that may close: what is written to it afterwards is lost, and is no error."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes; return how many."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(data)
+
+
+def outlive_terminals() -> None:
+    """Let output to a terminal go nowhere once it has closed.
+
+    Writing to it fails a moment before the hang-up arrives, and a run that ends with that error would not be saved.
+    """
+    if _HANGUP is None:
+        return
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and stream.isatty():
+            raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+            wrapped = io.TextIOWrapper(raw, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+            setattr(sys, name, wrapped)
 
 
 @contextmanager
