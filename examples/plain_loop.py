@@ -15,7 +15,7 @@ from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.embedded.scenes import write_split
 from robustvit.data.find_photos import find_photos
-from robustvit.guidance.losses import confidence_loss
+from robustvit.guidance.paper_losses import confidence_loss
 
 torch.manual_seed(0)
 model = load_model(f"local-dir:{files('robustvit.data.embedded') / 'model'}")  # takes images in [0, 1]

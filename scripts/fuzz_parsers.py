@@ -31,7 +31,7 @@ from robustvit.data.manifest import read_manifest
 from robustvit.data.mask_files import read_mask
 from robustvit.data.review import read_review
 from robustvit.evaluation.records.record import read_record
-from robustvit.experiments.sweeps.experiment import read_experiment
+from robustvit.experiments.sweeps.experiment_grid import read_experiment
 from robustvit.masks.annotations import read_annotations, resolve_format
 
 __all__ = ["PARSERS", "TEMPLATES", "altered", "survives"]

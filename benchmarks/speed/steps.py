@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustvit import guided_loss, relevance
 from robustvit.explanation.attention.recorded import record_forward
 from robustvit.explanation.maps import image_map
-from robustvit.guidance.losses import confidence_loss, relevance_loss
+from robustvit.guidance.paper_losses import confidence_loss, relevance_loss
 
 
 @dataclass

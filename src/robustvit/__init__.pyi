@@ -16,8 +16,8 @@ from .explanation.faithfulness import faithfulness as faithfulness
 from .explanation.maps import relevance as relevance
 from .explanation.subsets.search import sufficient_subset as sufficient_subset
 from .explanation.subsets.subset import subset as subset
-from .guidance.losses import relevance_loss as relevance_loss
 from .guidance.method import GuidedLoss as GuidedLoss
+from .guidance.paper_losses import relevance_loss as relevance_loss
 from .guidance.registry import guided_loss as guided_loss
 from .guidance.robustvit import RobustViT as RobustViT
 from .masks.make import make_masks as make_masks

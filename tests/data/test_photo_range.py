@@ -10,7 +10,7 @@ from PIL import Image
 
 from robustvit import UserError
 from robustvit.common.photo_options import PixelOptions
-from robustvit.common.pixel_scale import Scale
+from robustvit.common.range_option import Scale
 from robustvit.data.find_photos import find_photos
 from robustvit.data.image_tags import count_pages
 from robustvit.data.photo_scales import read_together, recorded_scale, settle_pixels

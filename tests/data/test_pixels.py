@@ -11,7 +11,7 @@ from PIL import Image
 
 from robustvit import UserError
 from robustvit.common.photo_options import PhotoOptions
-from robustvit.common.pixel_scale import Scale
+from robustvit.common.range_option import Scale
 from robustvit.data.datasets import read_pair
 from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_filter import find_usable_photos

@@ -117,7 +117,7 @@ def test_evaluate_leaves_training_photos_out(run, tmp_path, capsys):
 
 
 def test_a_verdict_on_training_photos_accepts_nothing(run, tmp_path):
-    from robustvit.common.verdict import Verdict
+    from robustvit.common.verdict_files import Verdict
 
     seen = photos_behind(str(run.path)).among([photo.image for photo in find_photos(tmp_path / "photos")])
     better = Verdict(True, "Better.", ())

@@ -13,7 +13,7 @@ from helpers.drawn_photos import write_photos
 from plain.metrics import slow_balanced_accuracy, slow_precisions, slow_recalls
 from robustvit import UserError, evaluate, finetune, report
 from robustvit.cli.json_output import to_json
-from robustvit.common.verdict import read_verdict, write_verdict
+from robustvit.common.verdict_files import read_verdict, write_verdict
 from robustvit.evaluation.class_numbers import MOST_CONFUSIONS, class_numbers, render_class_numbers
 from robustvit.evaluation.deciding_metric import say_sizes
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_title, predictions_of

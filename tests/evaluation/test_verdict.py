@@ -11,7 +11,7 @@ import pytest
 from robustvit import UserError
 from robustvit.common.intervals import Interval, paired_interval
 from robustvit.common.outcomes import OUTCOMES, next_step, outcome_of, photos_needed, rank
-from robustvit.common.verdict import Comparison, read_verdict, write_verdict
+from robustvit.common.verdict_files import Comparison, read_verdict, write_verdict
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.evaluation.verdict import compare, decide
 

@@ -19,7 +19,7 @@ from helpers.sweeps import FAST, count_calls, read, write_yaml
 from robustvit import UserError, finetune, sweep
 from robustvit.cli import main as cli
 from robustvit.evaluation.photo_measures import MEASURES
-from robustvit.experiments.sweeps.experiment import read_experiment
+from robustvit.experiments.sweeps.experiment_grid import read_experiment
 from robustvit.experiments.sweeps.finetune_options import effective_options
 from robustvit.experiments.sweeps.plots import plot_sensitivity
 from robustvit.experiments.sweeps.results import average_seeds, read_rows

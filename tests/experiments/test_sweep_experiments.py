@@ -13,7 +13,7 @@ import yaml
 from helpers.sweeps import write_yaml
 from robustvit import UserError, finetune
 from robustvit.cli import main as cli
-from robustvit.experiments.sweeps.experiment import SHIPPED_EXPERIMENTS, read_experiment
+from robustvit.experiments.sweeps.experiment_grid import SHIPPED_EXPERIMENTS, read_experiment
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.experiments.trials import trial_key
 

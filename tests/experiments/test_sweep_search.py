@@ -14,7 +14,7 @@ import yaml
 from helpers.run_server import PATIENCE, wait_for
 from helpers.sweeps import count_calls, read, write_yaml
 from robustvit import UserError, sweep
-from robustvit.experiments.sweeps.experiment import read_experiment
+from robustvit.experiments.sweeps.experiment_grid import read_experiment
 
 
 @pytest.mark.slow
@@ -40,7 +40,7 @@ def test_search_proposes_finds_again_and_goes_on(tmp_path, base, monkeypatch):
 
 def test_objective_ranks_by_outcome_then_allowed_loss_then_gain(tmp_path):
     from robustvit.common.intervals import Interval
-    from robustvit.common.verdict import Comparison, Verdict, write_verdict
+    from robustvit.common.verdict_files import Comparison, Verdict, write_verdict
     from robustvit.experiments.trials import objective
 
     def judged(gain, lost):

@@ -16,7 +16,7 @@ from robustvit.data.region_decisions import SHORTCUTS_KIND, read_decisions
 from robustvit.explanation.features import patch_features
 from robustvit.guidance.decided_regions import DecidedRegions, leave_out
 from robustvit.guidance.energy import EnergyGuidance
-from robustvit.guidance.losses import background_loss, foreground_loss
+from robustvit.guidance.paper_losses import background_loss, foreground_loss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.models.weights import weights_hash
 

@@ -22,7 +22,7 @@ from robustvit.guidance.background_swaps import SwapAugmentation, on_other_backg
 from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import LastLayer
-from robustvit.guidance.losses import background_loss, right_reasons_loss
+from robustvit.guidance.paper_losses import background_loss, right_reasons_loss
 from robustvit.guidance.registry import GUIDANCE, choose_options, guidance_options, method_options
 from robustvit.models.classifier import Preprocessing, logits_of
 from robustvit.models.parameters import head_layers, trainable

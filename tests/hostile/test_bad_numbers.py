@@ -23,7 +23,7 @@ from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.verdict import compare, decide
 from robustvit.explanation.maps import energy_inside
 from robustvit.explanation.methods import RELEVANCE_METHODS
-from robustvit.guidance.losses import confidence_loss
+from robustvit.guidance.paper_losses import confidence_loss
 from robustvit.guidance.registry import GUIDANCE, guided_loss
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model

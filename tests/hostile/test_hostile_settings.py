@@ -17,7 +17,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import read_manifest
 from robustvit.data.review import read_review
 from robustvit.evaluation.records.record import read_record
-from robustvit.experiments.sweeps.experiment import read_experiment
+from robustvit.experiments.sweeps.experiment_grid import read_experiment
 
 
 def by_config(capsys, folder: Path, text: str | bytes, command: str = "finetune") -> str:

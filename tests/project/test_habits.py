@@ -72,7 +72,7 @@ def test_nox_knows_both_ends_of_the_bounds():
         calls = []
 
         class Session:
-            posargs = ("tests/guidance/test_losses.py",)
+            posargs = ("tests/guidance/test_paper_losses.py",)
             install = run = staticmethod(lambda *words, kept=calls: kept.append(words))
 
         getattr(function, "func", function)(Session())
@@ -80,7 +80,7 @@ def test_nox_knows_both_ends_of_the_bounds():
         assert bounds == ("--resolution", resolution, "--requirement", "pyproject.toml", "--extra", "dev")
         assert own == ("--no-deps", ".")
         assert "doctor" in doctor
-        assert tests[-1] == "tests/guidance/test_losses.py"
+        assert tests[-1] == "tests/guidance/test_paper_losses.py"
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)

@@ -13,7 +13,7 @@ from PIL import Image
 from robustvit import UserError, report
 from robustvit.common.intervals import Interval
 from robustvit.common.pages import unbroken
-from robustvit.common.verdict import Comparison, Verdict, write_verdict
+from robustvit.common.verdict_files import Comparison, Verdict, write_verdict
 
 
 class Page(HTMLParser):

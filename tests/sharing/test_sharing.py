@@ -22,7 +22,7 @@ from helpers.small_models import tiny_torchvision, tiny_transformers
 from robustvit.cli.main import main
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import read_verdict, write_verdict
+from robustvit.common.verdict_files import read_verdict, write_verdict
 from robustvit.common.wording import signed, with_minus
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier, Preprocessing

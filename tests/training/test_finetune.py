@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 from helpers.drawn_photos import CLASSES, without_classes, write_photos
 from helpers.run_server import kill
 from robustvit import UserError, finetune, load_model
-from robustvit.common.verdict import read_verdict
+from robustvit.common.verdict_files import read_verdict
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.photo_measures import read_measures
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.models.baseline import load_original
-from robustvit.training.choice import robust_score
+from robustvit.training.epoch_choice import robust_score
 from robustvit.training.schedule import Schedule
 
 FAST = {"epochs": 3, "lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 4, "tracker": "none"}

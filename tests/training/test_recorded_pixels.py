@@ -14,8 +14,8 @@ from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import tiny_network
 from robustvit import UserError, audit, evaluate, explain, export, finetune, load_model
 from robustvit.cli.main import main
-from robustvit.common.pixel_scale import Scale
-from robustvit.common.verdict import read_verdict
+from robustvit.common.range_option import Scale
+from robustvit.common.verdict_files import read_verdict
 from robustvit.data.pixels import Pixels
 from robustvit.data.read_photos import read_photo
 from robustvit.models.classifier import Classifier

@@ -18,7 +18,7 @@ from helpers.drawn_photos import CLASSES, without_classes, write_photos
 from helpers.small_models import tiny_network
 from robustvit import UserError, finetune, guided_loss, report
 from robustvit.cli import main as cli
-from robustvit.common.verdict import read_verdict
+from robustvit.common.verdict_files import read_verdict
 from robustvit.data.photo import Photo
 from robustvit.data.selection import balance_classes
 from robustvit.explanation.methods import measuring_method

@@ -15,7 +15,7 @@ from accelerate.tracking import WandBTracker  # before the stand-in: Accelerate 
 from robustvit import UserError
 from robustvit.common.intervals import Interval
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Comparison, Verdict, write_verdict
+from robustvit.common.verdict_files import Comparison, Verdict, write_verdict
 from robustvit.training.preparation import start_trackers
 from robustvit.training.tracking import track_outcome, track_report
 

@@ -10,7 +10,7 @@ import pytest
 from helpers.drawn_photos import write_photos
 from robustvit import finetune, report
 from robustvit.common.intervals import Interval
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 from robustvit.evaluation import rival_results
 from robustvit.evaluation.rival_results import Rival, RivalResults
 

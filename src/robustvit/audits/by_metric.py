@@ -13,7 +13,7 @@ from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.summary import Beyond
 from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.intervals import Interval
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 from robustvit.evaluation.measured_intervals import (
     derive_metric,
     measure_difference,

@@ -17,7 +17,7 @@ from robustvit.audits.summary import compare_photos
 from robustvit.common.errors import printable
 from robustvit.common.files import write_json, write_text
 from robustvit.common.pages import page_template
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 from robustvit.evaluation.measured_intervals import measure_name
 
 MOST_MODELS = 5

@@ -12,7 +12,7 @@ from robustvit.audits.inputs import find_audit_photos, trained_on
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest, GroupOptions
 from robustvit.audits.record import AUDIT_KIND
-from robustvit.audits.region_names import load_namer, name_regions
+from robustvit.audits.region_words import load_namer, name_regions
 from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
 from robustvit.audits.writing import AuditDrawing, write_audit, write_found_groups

@@ -20,7 +20,7 @@ from robustvit.audits.placements import shift_difference, shift_points
 from robustvit.audits.summary import compare_photos, means
 from robustvit.audits.verdict import change_of
 from robustvit.common.errors import printable
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.measured_intervals import measure_name, measure_title
 from robustvit.evaluation.metrics import ACCURACY, DECIDING, METRICS

@@ -18,7 +18,7 @@ from robustvit.common.intervals import (
     mean_interval,
     paired_difference,
 )
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 
 _PLACED = ("position", "size", "rotation")
 # On backgrounds that photos share.

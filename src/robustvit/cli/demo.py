@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.frames import FrameRow, Tabular
 
 if TYPE_CHECKING:
-    from robustvit.common.verdict import Verdict
+    from robustvit.common.verdict_files import Verdict
 
 # Chosen in benchmarks/results/demo_search-2026-11-30.md.
 SETTINGS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from robustvit.common.options import (
     NoObject,
     PixelRange,
 )
-from robustvit.common.pixel_scale import check_range
+from robustvit.common.range_option import check_range
 
 
 @dataclass(frozen=True, kw_only=True)

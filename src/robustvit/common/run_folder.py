@@ -21,7 +21,7 @@ from robustvit.common.run_selection import RunSelection
 from robustvit.common.yaml_files import read_mapping
 
 if TYPE_CHECKING:
-    from robustvit.common.verdict import Comparison
+    from robustvit.common.verdict_files import Comparison
 
 MODULE = "a module given from Python"  # recorded for a model that has no name
 _MARK = "config.yaml"
@@ -134,7 +134,7 @@ class RunFolder:
 
     def shifts(self) -> list[Comparison]:
         """Return the comparisons of both models on shifted tests, if there are any."""
-        from robustvit.common.verdict import NOT_WRITTEN_HERE, read_comparison  # SciPy takes a second to import
+        from robustvit.common.verdict_files import NOT_WRITTEN_HERE, read_comparison  # SciPy takes a second to import
 
         path = self.path / "shifts.json"
         rows = read_json(path) if path.is_file() else []

@@ -17,8 +17,8 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
-from robustvit.common.pixel_scale import Scale
-from robustvit.data.pixel_numbers import Numbers
+from robustvit.common.range_option import Scale
+from robustvit.data.deep_pixels import Numbers
 
 if TYPE_CHECKING:
     from pydicom import FileDataset

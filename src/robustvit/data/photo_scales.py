@@ -9,12 +9,12 @@ from pathlib import Path
 from PIL import Image
 
 from robustvit.common.errors import UserError, printable
-from robustvit.common.pixel_scale import Scale
 from robustvit.common.progress import warn
+from robustvit.common.range_option import Scale
 from robustvit.common.wording import pluralize
+from robustvit.data.deep_pixels import Numbers, NumberSummary, PixelError, is_deep, numbers_of, scale_of
 from robustvit.data.dicom import DICOM_SUFFIXES
 from robustvit.data.image_tags import count_pages
-from robustvit.data.pixel_numbers import Numbers, NumberSummary, PixelError, is_deep, numbers_of, scale_of
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import open_header, open_photo, read_photo
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from robustvit.common.options import Alpha
 from robustvit.common.photo_options import PixelOptions
-from robustvit.common.pixel_scale import SIXTEEN, Scale
-from robustvit.data.pixel_numbers import SURELY_16_BITS, Numbers, PixelError, numbers_of, scale_of
+from robustvit.common.range_option import SIXTEEN, Scale
+from robustvit.data.deep_pixels import SURELY_16_BITS, Numbers, PixelError, numbers_of, scale_of
 
 _ROWS = 256
 

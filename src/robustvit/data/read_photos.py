@@ -15,9 +15,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
+from robustvit.data.deep_pixels import Numbers, PixelError, describe_storage
 from robustvit.data.dicom import CONVERT, DICOM_SUFFIXES, read_dicom
 from robustvit.data.image_tags import MAX_TAG_BYTES, tag_bytes
-from robustvit.data.pixel_numbers import Numbers, PixelError, describe_storage
 from robustvit.data.pixels import PLAIN, Pixels, to_rgb
 
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Verdict, read_verdict
+from robustvit.common.verdict_files import Verdict, read_verdict
 from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.notes import name_pairs, short_place

@@ -14,7 +14,7 @@ from robustvit.common.intervals import Interval
 from robustvit.common.option_groups import InferenceOptions, RunningOptions, VerdictOnPhotos
 from robustvit.common.options import MetricName
 from robustvit.common.photo_options import MeasuredPhotos
-from robustvit.common.verdict import Verdict
+from robustvit.common.verdict_files import Verdict
 from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
 from robustvit.data.cached_photos import ReadOnce
 from robustvit.data.given_photos import PhotosToMeasure, find_photos_to_measure

@@ -11,7 +11,7 @@ from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import next_step
 from robustvit.common.provenance import versions
-from robustvit.common.verdict import Comparison, Verdict
+from robustvit.common.verdict_files import Comparison, Verdict
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.class_numbers import ClassNumbers
 from robustvit.evaluation.group_chart import save_groups

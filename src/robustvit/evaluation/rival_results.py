@@ -15,7 +15,7 @@ from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import for_several
 from robustvit.common.outcomes import outcome_of, rank
 from robustvit.common.progress import warn
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.evaluation.measured_intervals import measure_name

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from robustvit.common.errors import UserError
 from robustvit.common.outcomes import outcome_of, sentence_of
-from robustvit.common.verdict import Comparison, Verdict
+from robustvit.common.verdict_files import Comparison, Verdict
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
 from robustvit.evaluation.metrics import ACCURACY, DECIDING, WORST_GROUP
 from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure, pair_values

@@ -15,7 +15,7 @@ from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
     from robustvit.experiments.sweeps.engines import LocalEngine
-    from robustvit.experiments.sweeps.experiment import Experiment
+    from robustvit.experiments.sweeps.experiment_grid import Experiment
     from robustvit.experiments.sweeps.ray_engine import RayEngine
     from robustvit.experiments.trials import Trial
 
@@ -88,7 +88,7 @@ def sweep(
     """
     from robustvit.common.yaml_files import read_mapping
     from robustvit.experiments.sweeps.engines import check_installed, make_engine
-    from robustvit.experiments.sweeps.experiment import read_experiment
+    from robustvit.experiments.sweeps.experiment_grid import read_experiment
     from robustvit.experiments.trials import check_sweep_folder, start_sweep_folder
 
     folder = Path(out)

@@ -17,7 +17,7 @@ from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import rank
 from robustvit.common.output_paths import check_own_folder
 from robustvit.common.run_folder import ORIGINALS, SWEEP, RunFolder
-from robustvit.common.verdict import read_verdict
+from robustvit.common.verdict_files import read_verdict
 
 State = Literal["finished", "begun", "new"]
 _RECORD = "trial.json"

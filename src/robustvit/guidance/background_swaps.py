@@ -12,8 +12,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Classification
 from robustvit.data.swaps import bounding_box, paste, tiled_background, usable_background
 from robustvit.guidance.cross_entropy import classify
-from robustvit.guidance.losses import masks_like
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
+from robustvit.guidance.paper_losses import masks_like
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.several import all_objects
 

@@ -7,8 +7,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from robustvit.guidance.losses import label_loss, label_losses
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
+from robustvit.guidance.paper_losses import label_loss, label_losses
 from robustvit.models.classifier import logits_of
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.data.region_decisions import RegionDecisions
 from robustvit.explanation.features import patch_features
-from robustvit.guidance.losses import masks_like
+from robustvit.guidance.paper_losses import masks_like
 from robustvit.models.forward_pass import evaluating
 from robustvit.models.weights import weights_hash
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustvit.common.options import Classification
 from robustvit.explanation.maps import energy_inside
-from robustvit.guidance.losses import masks_like
+from robustvit.guidance.paper_losses import masks_like
 from robustvit.guidance.robustvit import MapGuidance
 
 

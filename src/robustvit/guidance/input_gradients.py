@@ -16,9 +16,9 @@ from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods.input_gradient import forward_from_pixels
 from robustvit.explanation.methods.trace import sum_target_logits
 from robustvit.guidance.cross_entropy import classify
-from robustvit.guidance.losses import background_loss, label_loss, label_losses, right_reasons_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, total_loss
 from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object
+from robustvit.guidance.paper_losses import background_loss, label_loss, label_losses, right_reasons_loss
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from robustvit.guidance.losses import masks_like
+from robustvit.guidance.paper_losses import masks_like
 
 
 def shows_object(masks: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.energy import EnergyGuidance
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import DeepFeatureReweighting, LastLayer
-from robustvit.guidance.losses import expect_shares
 from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
+from robustvit.guidance.paper_losses import expect_shares
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.models.classifier import Classifier, head_kind_of
 from robustvit.models.forward_pass import evaluating

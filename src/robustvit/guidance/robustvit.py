@@ -16,9 +16,9 @@ from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import get_method
 from robustvit.explanation.methods.trace import Trace
 from robustvit.guidance.decided_regions import leave_out
-from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss, label_losses
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, total_loss, weighted_sum
 from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object, unevenness
+from robustvit.guidance.paper_losses import background_loss, confidence_loss, foreground_loss, label_loss, label_losses
 from robustvit.guidance.several import over_classes
 from robustvit.models.classifier import head_kind_of, logits_of
 

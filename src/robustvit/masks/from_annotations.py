@@ -44,8 +44,8 @@ def read_boxes(
         return BoxReading(shape=annotated.boxes or "ellipse", feather=feather, **chosen)
     from robustvit.common.devices import make_accelerator
     from robustvit.data.pixels import Pixels
+    from robustvit.masks.sources.box_prompts import SamBoxes
     from robustvit.masks.sources.sam2 import SAM
-    from robustvit.masks.sources.sam_boxes import SamBoxes
 
     device = make_accelerator(device=running.device).device
     return SamBoxes(model=finding.model or SAM, device=device, pixels=Pixels.of(pixels), **chosen)

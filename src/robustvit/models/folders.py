@@ -18,7 +18,7 @@ from robustvit.common.options import HeadKind
 from robustvit.common.photo_options import PixelOptions
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import read_verdict
+from robustvit.common.verdict_files import read_verdict
 from robustvit.models.bounds import check_folder, check_settings
 from robustvit.models.heads import build_head, replace_head
 from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from robustvit.common.pages import environment
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Comparison, Verdict
+from robustvit.common.verdict_files import Comparison, Verdict
 from robustvit.evaluation.measured_intervals import measure_title
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.models.classifier import Preprocessing

@@ -15,7 +15,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import explain_full_disk, read_json, write_json, write_text
 from robustvit.common.options import ExportFormat
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Verdict, read_verdict, write_verdict
+from robustvit.common.verdict_files import Verdict, read_verdict, write_verdict
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.load import load_model
 from robustvit.models.origin import describe_base_model, is_local

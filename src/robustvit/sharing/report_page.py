@@ -15,7 +15,7 @@ from robustvit.common.outcomes import next_step
 from robustvit.common.pages import page_template
 from robustvit.common.pictures import data_url
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Comparison, Verdict, read_verdict
+from robustvit.common.verdict_files import Comparison, Verdict, read_verdict
 from robustvit.evaluation.class_numbers import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.group_report import read_groups

@@ -20,7 +20,7 @@ from robustvit.training.options import (
 )
 
 if TYPE_CHECKING:
-    from robustvit.common.verdict import Verdict
+    from robustvit.common.verdict_files import Verdict
     from robustvit.evaluation.class_numbers import ClassNumbers
     from robustvit.evaluation.group_report import GroupReport
 

@@ -18,7 +18,7 @@ from robustvit.common.signals import Stopped, StopSignals
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.swap_pairs import pair_backgrounds
 from robustvit.data.swaps import bounding_box, usable_background
-from robustvit.guidance.balanced_head import (
+from robustvit.guidance.feature_reweighting import (
     SUBSETS,
     ChosenStrength,
     Head,

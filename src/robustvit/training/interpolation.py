@@ -14,7 +14,7 @@ from robustvit.evaluation.measured_intervals import measure_interval, measure_na
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights, save_model
-from robustvit.training.choice import check_measured
+from robustvit.training.epoch_choice import check_measured
 from robustvit.training.schedule import Schedule
 
 SHARES = tuple(tenth / 10 for tenth in range(1, 11))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
 from robustvit.explanation.maps import relevance
-from robustvit.guidance.losses import relevance_loss
+from robustvit.guidance.paper_losses import relevance_loss
 
 try:
     from lightning.pytorch import Callback

@@ -13,7 +13,7 @@ from robustvit.common.files import write_json
 from robustvit.common.options import AtInference
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Comparison, Verdict, write_verdict
+from robustvit.common.verdict_files import Comparison, Verdict, write_verdict
 from robustvit.data.gather import RunPhotos
 from robustvit.evaluation.class_notes import describe_lost_classes
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers

@@ -34,7 +34,7 @@ from robustvit.models.head_kinds import CLASSIFIERS, expect_head
 from robustvit.models.load import load_by_options
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
-from robustvit.training.choice import check_choice, check_metric_choice
+from robustvit.training.epoch_choice import check_choice, check_metric_choice
 from robustvit.training.group_training import check_groups
 from robustvit.training.head_data import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
-from robustvit.common.verdict import Verdict
+from robustvit.common.verdict_files import Verdict
 from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.cached_photos import see_photos
 from robustvit.data.datasets import MaskedPhotos
@@ -21,7 +21,7 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights
-from robustvit.training.choice import check_measured, explain_no_choice, robust_score
+from robustvit.training.epoch_choice import check_measured, explain_no_choice, robust_score
 from robustvit.training.head_data import photos_to_fit
 from robustvit.training.head_fitting import fit_run
 from robustvit.training.interpolation import interpolate_run

@@ -10,7 +10,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import read_settings, write_json
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Verdict
+from robustvit.common.verdict_files import Verdict
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

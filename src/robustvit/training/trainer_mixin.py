@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from robustvit.common.errors import UserError
 from robustvit.data.datasets import evaluation_transform, training_transform
 from robustvit.explanation.maps import relevance
-from robustvit.guidance.losses import relevance_loss
+from robustvit.guidance.paper_losses import relevance_loss
 from robustvit.models.classifier import Classifier, Preprocessing
 
 

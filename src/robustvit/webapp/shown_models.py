@@ -11,7 +11,7 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Verdict, read_verdict
+from robustvit.common.verdict_files import Verdict, read_verdict
 from robustvit.data.trained_photos import TrainedPhotos, photos_behind
 from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from robustvit.common.option_groups import SetOptions
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 from robustvit.data.photo import Photo
 from robustvit.evaluation.classes.changes import Changes
 from robustvit.evaluation.on_sets.command import seen_labels

@@ -10,7 +10,7 @@ import numpy as np
 from robustvit.common.derived_intervals import derived_difference, derived_interval
 from robustvit.common.option_groups import RunningOptions, SetOptions
 from robustvit.common.photo_options import MeasuredPhotos
-from robustvit.common.verdict import Comparison
+from robustvit.common.verdict_files import Comparison
 from robustvit.data.given_photos import find_photos_to_measure
 from robustvit.evaluation.classes.changes import compare_classes
 from robustvit.evaluation.classes.compared import Compared, describe_as_set, load_pair

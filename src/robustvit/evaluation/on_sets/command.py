@@ -20,7 +20,7 @@ from robustvit.common.wording import list_names
 from robustvit.data.trained_photos import UNKNOWN, photos_behind
 from robustvit.evaluation.on_sets.loop import SetSettings
 from robustvit.evaluation.on_sets.recording import SetModel, evaluate_set, make_set_model
-from robustvit.evaluation.on_sets.segmentation_test import SEGMENTATION_SETS, check_segmentation, evaluate_segmentation
+from robustvit.evaluation.on_sets.segmentation_set import SEGMENTATION_SETS, check_segmentation, evaluate_segmentation
 from robustvit.evaluation.on_sets.summary import Sets
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.sets import Benchmark, check_head, find_benchmarks

@@ -15,7 +15,7 @@ from robustvit.common.wording import pluralize
 from robustvit.evaluation.on_sets.command import make_set_settings
 from robustvit.evaluation.on_sets.loop import SetSettings
 from robustvit.evaluation.on_sets.recording import SetModel, evaluate_set
-from robustvit.evaluation.on_sets.segmentation_test import evaluate_segmentation
+from robustvit.evaluation.on_sets.segmentation_set import evaluate_segmentation
 from robustvit.evaluation.on_sets.segmented_photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.evaluation.records.described import RunSetting, describe_model
 from robustvit.evaluation.records.record import Record, read_records

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of, option_name, printable
 from robustvit.common.option_groups import EngineOptions
 from robustvit.common.progress import console
-from robustvit.experiments.sweeps.experiment import Experiment
+from robustvit.experiments.sweeps.experiment_grid import Experiment
 from robustvit.experiments.trials import Done, Trial, run_trial, state_of
 
 if TYPE_CHECKING:

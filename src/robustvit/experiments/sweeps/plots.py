@@ -10,7 +10,7 @@ from robustvit.common.charts import GOOD, SOFT, chart_style, save_figure, short_
 from robustvit.common.errors import UserError
 from robustvit.common.wording import with_minus
 from robustvit.evaluation.photo_measures import MEASURES
-from robustvit.experiments.sweeps.experiment import read_number
+from robustvit.experiments.sweeps.experiment_grid import read_number
 from robustvit.experiments.sweeps.results import SEED, average_seeds, read_rows, shifted_measure, varying
 
 if TYPE_CHECKING:

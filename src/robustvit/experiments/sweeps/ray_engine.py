@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals
-from robustvit.experiments.sweeps.experiment import Experiment
+from robustvit.experiments.sweeps.experiment_grid import Experiment
 from robustvit.experiments.trials import Done, Trial, run_trial, state_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from robustvit.common.csv_files import csv_text, read_csv
 from robustvit.common.files import write_text
-from robustvit.common.verdict import read_verdict
+from robustvit.common.verdict_files import read_verdict
 from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.trials import Trial, state_of, trial_seconds
 

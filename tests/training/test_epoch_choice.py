@@ -10,7 +10,7 @@ import pytest
 from robustvit import UserError
 from robustvit.data.photo import Photo
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
-from robustvit.training.choice import check_choice, check_measured, explain_no_choice
+from robustvit.training.epoch_choice import check_choice, check_measured, explain_no_choice
 from robustvit.training.schedule import Schedule
 
 SWAPS = Schedule(select="robust")

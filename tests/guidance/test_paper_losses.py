@@ -8,8 +8,8 @@ import torch
 from helpers.small_models import SIZE
 from plain.losses import plain_cross_entropy, plain_terms
 from robustvit import RobustViT, UserError, guided_loss, load_model, relevance, relevance_loss
-from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.guidance.method import GuidedLoss
+from robustvit.guidance.paper_losses import background_loss, confidence_loss, foreground_loss, label_loss
 
 
 @pytest.fixture

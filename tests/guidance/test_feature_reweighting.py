@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustvit.guidance.balanced_head import (
+from robustvit.guidance.feature_reweighting import (
     STRENGTHS,
     Subsets,
     choose_strength,

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
-from robustvit.common.pixel_scale import SIXTEEN, Scale
+from robustvit.common.range_option import SIXTEEN, Scale
 
 SURELY_16_BITS = 2**14  # cameras and scanners store up to 14 bits in 16
 _SURELY_8_BITS = 128  # of floats above 1

@@ -11,7 +11,7 @@ from helpers.drawn_photos import write_photos
 from helpers.small_models import SIZE
 from robustvit import UserError, audit
 from robustvit.audits.region import Patch, Region
-from robustvit.audits.region_names import load_namer, name_regions
+from robustvit.audits.region_words import load_namer, name_regions
 from robustvit.common.intervals import Interval
 from robustvit.models.load import load_model
 

@@ -14,7 +14,7 @@ from robustvit import UserError, make_masks
 from robustvit.cli import main as cli
 from robustvit.data.mask_files import read_mask
 from robustvit.masks.annotations import read_annotations
-from robustvit.masks.sources import sam_boxes
+from robustvit.masks.sources import box_prompts
 from robustvit.masks.sources.sam2 import load_sam
 
 pytest.importorskip("pycocotools.mask")
@@ -54,7 +54,7 @@ def test_boxes_are_prompts(tmp_path, source, save):
 
 def test_the_mask_of_each_object_and_how_sure_it_is(tmp_path, source, monkeypatch):
     network = FilledBoxes(1.3, 0.4)
-    monkeypatch.setattr(sam_boxes, "load_sam", lambda *args, **options: network)
+    monkeypatch.setattr(box_prompts, "load_sam", lambda *args, **options: network)
     options = {"from_": "coco", "images": str(tmp_path / "images"), "boxes": "sam"}
     made = make_masks(str(source), out=str(tmp_path / "m"), label_from="all", **options)
     cat, dog = made.records
@@ -72,8 +72,8 @@ def test_turned_photos_get_turned_prompts(tmp_path, source, monkeypatch):
     network, exif = FilledBoxes(1.3, 0.4), Image.Exif()
     exif[0x0112] = 6
     Image.open(tmp_path / "images" / "a.png").save(tmp_path / "images" / "a.png", exif=exif)
-    boxes = sam_boxes.SamBoxes()
-    monkeypatch.setattr(sam_boxes, "load_sam", lambda *args, **options: network)
+    boxes = box_prompts.SamBoxes()
+    monkeypatch.setattr(box_prompts, "load_sam", lambda *args, **options: network)
     (photo,) = read_annotations("coco", source, tmp_path / "images", "stored", boxes=boxes)
     cat = photo.read()[0]
     assert np.array_equal(cat.mask, np.rot90(box_mask(), -1))
