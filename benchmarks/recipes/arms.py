@@ -32,8 +32,8 @@ ARMS: dict[str, dict[str, Any]] = {
 TITLES = {
     "swaps": "background swaps",
     "swaps + relevance": "background swaps and relevance loss (`--recipe recommended`)",
-    "swaps + relevance, equal norms": "the same, relevance weighted to the length of the classification's gradient",
-    "swaps + relevance 60": "the same, relevance at a weight of 60 (8)",
+    "swaps + relevance, equal norms": "background swaps and relevance loss weighted to the classification's gradient",
+    "swaps + relevance 60": "background swaps and relevance loss at a weight of 60",
     "own, to now": "relevance loss, `--train attention` (`own` until November 2026)",
     "cross-entropy": "cross-entropy alone",
     "cross-entropy + relevance": "cross-entropy and relevance loss",
