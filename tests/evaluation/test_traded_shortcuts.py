@@ -114,6 +114,8 @@ def test_the_line_says_whether_backgrounds_gained():
     assert "+50.0 points [+30.0, +70.0]" in line
     (line,) = describe_trade(risen, Interval(0.0, -0.1, 0.1, 40))
     assert line.startswith("Beside the backgrounds, black frame")
+    (line,) = describe_trade({"grey": Interval(0.1, 0.05, 0.15, 40)}, None)
+    assert line.startswith("Beside the backgrounds, photos made grey cost it +10.0 points")
     assert describe_trade({}, None) == []
 
 

@@ -81,7 +81,9 @@ def describe_trade(risen: Mapping[str, Interval], gain: Interval | None) -> list
     """Return a line for each shortcut that costs more than before, which names the trade if the gain is shown."""
     gained = gain is not None and gain.low > 0
     start = "One shortcut for another: the model gained on backgrounds, but" if gained else "Beside the backgrounds,"
+    costs = {
+        name: f"photos made {name} cost" if name in _WHOLE else f"{name} put into the photos costs" for name in risen
+    }
     return [
-        f"{start} {name} put into the photos costs it {rise.points()} more accuracy than the original."
-        for name, rise in risen.items()
+        f"{start} {costs[name]} it {rise.points()} more accuracy than the original." for name, rise in risen.items()
     ]

@@ -85,7 +85,7 @@ def describe_share(share: float, tried: list[dict[str, float]], max_drop: float)
             f"{said}: each of {steps} steps tried lost more on the validation photos than the {max_drop:g} points "
             f"allowed; the smallest is kept ({shown})."
         )
-    return f"{said}: of {steps} steps tried the best on the validation photos ({shown}) within the allowed loss."
+    return f"{said}: the best of {steps} steps tried on the validation photos ({shown}) within the allowed loss."
 
 
 def _least(original: float, max_drop: float) -> float:
