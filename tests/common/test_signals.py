@@ -14,7 +14,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems end
 
 @on_linux
 def test_output_to_a_closed_terminal_is_lost_and_no_error(monkeypatch):
-    """Its signal may come a moment later, and the run must still be saved then."""
+    """A run may ignore the hang-up, and go on."""
     import pty
 
     terminal, shown = pty.openpty()

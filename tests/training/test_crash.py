@@ -161,6 +161,7 @@ def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
     code = f"import sys; sys.argv = {words!r}; from robustvit.cli.main import main; sys.exit(main())"
     process, terminal = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, such as nohup
         os.execv(sys.executable, [sys.executable, "-c", code])
     os.set_blocking(terminal, False)
     shown = b""

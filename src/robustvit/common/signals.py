@@ -95,7 +95,7 @@ class _Terminal(io.FileIO):
 def outlive_terminals() -> None:
     """Let output to a terminal go nowhere once it has closed.
 
-    Writing to it fails a moment before the hang-up arrives, and a run that ends with that error would not be saved.
+    Writing to it fails then. A run that ignores the hang-up goes on, and others are saved whatever comes first.
     """
     if _HANGUP is None:
         return
