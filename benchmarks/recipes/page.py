@@ -92,14 +92,17 @@ def changes_by_model(before: Cells, after: Cells) -> list[str]:
 
 def by_masks(cells: dict[str, Any], size: str, samples: str = "10") -> str:
     """Arms with other masks than drawn ones, each above the same arm with drawn masks on the same base models."""
-    drawn, rows = groups(cells)["drawn", samples, size], []
+    grouped, rows = groups(cells), []
+    drawn = grouped["drawn", samples, size]
     for kind, title in MASKS.items():
-        for arm, found in groups(cells).get((kind, samples, size), {}).items():
+        for arm, found in grouped.get((kind, samples, size), {}).items():
             seeds = sorted(set(found) & set(drawn[arm]))
+            if not seeds:
+                continue
             base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
             for said, cells_of_arm in ((title, found), ("drawn, the same base models", drawn[arm])):
                 row = changes_by_model(base, answers(cells_of_arm, seeds, True))
-                rows.append([said, TITLES[arm], *row, str(len(seeds))])
+                rows.append([said, TITLES.get(arm, arm), *row, str(len(seeds))])
     return table([f"{samples} masks a class", "method", *SHOWN, "base models"], rows)
 
 

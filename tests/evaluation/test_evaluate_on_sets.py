@@ -44,16 +44,6 @@ WRITERS = {
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"  # a folder with a picture and no masks
 
 
-@pytest.fixture(scope="module")
-def thousand(tmp_path_factory) -> Path:
-    return save_varied(tmp_path_factory.mktemp("models") / "thousand", 1000)
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory) -> Path:
-    return save_varied(tmp_path_factory.mktemp("models") / "other", 1000, seed=1)
-
-
 @cache
 def loaded(folder: Path, protocol: str) -> Classifier:
     return load_model(str(folder), normalization="paper" if protocol == "paper" else "model")

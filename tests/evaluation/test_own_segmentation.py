@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from helpers.drawn_photos import write_photos
-from helpers.small_models import save_varied
 from robustvit import UserError, evaluate
 from robustvit.cli import main as cli
 from robustvit.data.find_photos import MaskRules, find_photos
@@ -17,16 +14,6 @@ from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.evaluation.on_sets.segmentation_scores import segmentation_test
 from robustvit.evaluation.records.record import read_records
 from robustvit.models.load import load_model
-
-
-@pytest.fixture(scope="module")
-def thousand(tmp_path_factory) -> Path:
-    return save_varied(tmp_path_factory.mktemp("models") / "thousand", 1000)
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory) -> Path:
-    return save_varied(tmp_path_factory.mktemp("models") / "other", 1000, seed=1)
 
 
 def test_segmentation_of_photos_and_masks(capsys, tmp_path, thousand, other):
