@@ -25,6 +25,7 @@ LINES = {
     ("swaps + relevance", "drawn"): "swaps and relevance, drawn masks",
     ("swaps", "drawn"): "swaps alone, drawn masks",
     ("swaps + relevance", "tokencut"): "swaps and relevance, found masks",
+    ("cross-entropy + relevance", "drawn"): "cross-entropy and relevance, drawn masks",
 }
 Points = dict[tuple[str, str], dict[int, dict[str, list[float]]]]
 
@@ -49,7 +50,7 @@ def points(cells: dict[str, Any], size: str, seeds: list[int]) -> Points:
 
 def draw(found: Points) -> Figure:
     """A panel for each measure, a line for each kind of masks."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.7), layout="constrained")
     axes = figure.subplots(1, len(SHOWN), sharey=True)
     for axis, measure in zip(axes, SHOWN, strict=True):
         for place, ((arm, masks), title) in enumerate(LINES.items()):
@@ -57,8 +58,8 @@ def draw(found: Points) -> Figure:
             if not numbers:
                 continue
             changes = np.array([found[arm, masks][number][measure] for number in numbers])
-            shifted = [number * (1 + 0.07 * (place - 1)) for number in numbers]  # so that dots do not hide another
-            (line,) = axis.plot(shifted, changes.mean(axis=1), marker="os^"[place], label=title)
+            shifted = [number * (1 + 0.07 * (place - 1.5)) for number in numbers]  # so that dots do not hide another
+            (line,) = axis.plot(shifted, changes.mean(axis=1), marker="os^D"[place], label=title)
             axis.plot(shifted, changes, linestyle="", marker=".", markersize=4, color=line.get_color(), alpha=0.6)
         axis.axhline(0, color="0.5", linewidth=0.8)
         axis.set(xscale="log", title=measure, xlabel="masks a class")
@@ -67,7 +68,7 @@ def draw(found: Points) -> Figure:
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("change in points")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LINES), frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -90,26 +90,54 @@ def changes_by_model(before: Cells, after: Cells) -> list[str]:
     return row
 
 
+def row_by_model(cells: dict[str, Any], said: str, size: str, name: str, found: dict[int, Any]) -> list[str]:
+    """A row of an arm with interpolated weights on some base models, which are the keys of ``found``."""
+    seeds = sorted(found)
+    base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
+    return [said, TITLES.get(name, name), *changes_by_model(base, answers(found, seeds, True)), str(len(seeds))]
+
+
 def by_masks(cells: dict[str, Any], size: str, samples: str = "10") -> str:
     """Arms with other masks than drawn ones, each above the same arm with drawn masks on the same base models."""
     grouped, rows = groups(cells), []
     drawn = grouped["drawn", samples, size]
     for kind, title in MASKS.items():
         for arm, found in grouped.get((kind, samples, size), {}).items():
-            seeds = sorted(set(found) & set(drawn[arm]))
-            if not seeds:
-                continue
-            base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
-            for said, cells_of_arm in ((title, found), ("drawn, the same base models", drawn[arm])):
-                row = changes_by_model(base, answers(cells_of_arm, seeds, True))
-                rows.append([said, TITLES.get(arm, arm), *row, str(len(seeds))])
+            both = sorted(set(found) & set(drawn[arm]))
+            for said, whose in ((title, found), ("drawn, the same base models", drawn[arm])) if both else ():
+                rows.append(row_by_model(cells, said, size, arm, {seed: whose[seed] for seed in both}))
     return table([f"{samples} masks a class", "method", *SHOWN, "base models"], rows)
+
+
+def by_number(cells: dict[str, Any], size: str) -> str:
+    """Arms with other numbers of masks than ten, drawn or found."""
+    rows = []
+    for (kind, samples, side), arms in sorted(groups(cells).items(), key=lambda one: (one[0][0], int(one[0][1]))):
+        if side == size and samples != "10" and kind in ("drawn", "tokencut"):
+            said = f"{samples} {MASKS.get(kind, kind)}"
+            rows += [row_by_model(cells, said, size, arm, arms[arm]) for arm in ARMS if arm in arms]
+    return table(["masks a class", "method", *SHOWN, "base models"], rows)
+
+
+def by_size(cells: dict[str, Any], sizes: tuple[str, str]) -> str:
+    """Arms with ten drawn masks at a larger input, each above the same arm at the smaller one on the same seeds."""
+    small, large = (groups(cells)["drawn", "10", size] for size in sizes)
+    rows = []
+    for arm in (arm for arm in ARMS if arm in large):
+        both = sorted(set(small[arm]) & set(large[arm]))
+        for size, whose in zip(reversed(sizes), (large, small), strict=True):
+            rows.append(row_by_model(cells, f"{size} px", size, arm, {seed: whose[arm][seed] for seed in both}))
+    return table(["input", "method", *SHOWN, "base models"], rows)
 
 
 def tables(record: dict[str, Any]) -> dict[str, str]:
     """Tables by the name of their markers."""
     cells = record["cells"]
-    found = {"recipes by masks, 112 px": by_masks(cells, "112")}
+    found = {
+        "recipes by masks, 112 px": by_masks(cells, "112"),
+        "recipes by number of masks, 112 px": by_number(cells, "112"),
+        "recipes by size": by_size(cells, ("112", "154")),
+    }
     for (masks, samples, size), arms in groups(cells).items():
         found[f"recipes, {samples} {masks}, {size} px"] = compared(cells, size, arms)
         found[f"recipes, added by relevance, {samples} {masks}, {size} px"] = added_by_relevance(arms)

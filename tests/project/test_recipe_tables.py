@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.recipes.curve import draw, points
-from benchmarks.recipes.page import added_by_relevance, by_masks
+from benchmarks.recipes.page import added_by_relevance, by_masks, by_number, by_size
 from benchmarks.recipes.table import COLUMNS, as_markdown, change_over_both, groups, pooled, shown
 
 TESTS = [test for tests in COLUMNS.values() for test in tests]
@@ -70,6 +70,29 @@ def test_three_base_models_have_an_interval_in_the_table_of_masks():
         cells |= {f"swaps-{kind}-10-112-{seed}": cell("0011" * 50) for seed in range(3)}
     rows = by_masks(cells, "112").splitlines()[-2:]
     assert all("**+25.0**<br>[" in row for row in rows)
+
+
+def test_rows_of_other_numbers_of_masks_are_in_order_and_against_their_own_base_models():
+    cells = {"base-112-0": cell("0001" * 50), "base-112-1": cell("0111" * 50)}
+    for samples, right in (("30", "1111"), ("3", "0011"), ("10", "0000")):
+        cells |= {f"swaps-drawn-{samples}-112-{seed}": cell(right * 50) for seed in (0, 1)}
+    cells["swaps-tokencut-3-112-1"] = cell("1111" * 50)
+    heads, _, *rows = by_number(cells, "112").splitlines()
+    assert heads.startswith("| masks a class | method | ordinary")
+    assert [row.split(" | ")[0] for row in rows] == ["| 3 drawn", "| 30 drawn", "| 3 found by TokenCut"]
+    assert " | +0.0<br>(+25.0, −25.0) | " in rows[0]
+    assert " | +50.0<br>(+75.0, +25.0) | " in rows[1]
+    assert " | +25.0<br>(+25.0) | " in rows[2]
+    assert rows[2].endswith("| 1 |")
+
+
+def test_a_larger_input_is_compared_with_its_own_base_models_and_on_the_same_seeds():
+    cells = {f"base-112-{seed}": cell("0001" * 50) for seed in range(3)} | {"base-154-2": cell("0111" * 50)}
+    cells |= {f"swaps-drawn-10-112-{seed}": cell("0011" * 50) for seed in (0, 1)}
+    cells |= {"swaps-drawn-10-112-2": cell("0001" * 50), "swaps-drawn-10-154-2": cell("1111" * 50)}
+    large, small = by_size(cells, ("112", "154")).splitlines()[-2:]
+    assert large.startswith("| 154 px | background swaps | +25.0<br>(+25.0) |")
+    assert small.startswith("| 112 px | background swaps | +0.0<br>(+0.0) |")
 
 
 def test_cells_are_told_apart_by_their_names():

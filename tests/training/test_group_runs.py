@@ -59,7 +59,7 @@ def test_the_report_shows_the_groups(finished, tmp_path):
     page = report(str(finished[0]), out=str(tmp_path / "report.html")).read_text()
     assert "<h2>By group</h2>" in page
     assert "worst group" in page
-    assert "weighted by the training photos" in page
+    assert "weighted by the training set" in page
     assert page.count("<svg") >= 2
 
 

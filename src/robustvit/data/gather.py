@@ -11,6 +11,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.common.options import Classes, Negatives
 from robustvit.common.outcomes import MIN_PHOTOS
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.cached_photos import see_photos
 from robustvit.data.datasets import MaskedPhotos
@@ -21,7 +22,7 @@ from robustvit.data.notes import add_note
 from robustvit.data.objects_seen import ObjectCheck, check_objects, describe_objects
 from robustvit.data.overlap import check_overlap, hash_photos, leave_out_copies
 from robustvit.data.photo import Photo
-from robustvit.data.selection import balance_classes, select_photos, selection_text
+from robustvit.data.selection import Selection, balance_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
 
 
@@ -115,6 +116,10 @@ def gather_photos(
         add_note(note, notes)
     objects = sorted({one.photo.label for one in training if not one.empty and one.photo.label is not None})
     counts = count_groups(given.photos)
+    if unseen := sorted(set(counts) - set(count_groups(trained))):
+        more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
+        few = f"--samples-per-class {settings.samples_per_class} draws without regard to groups"
+        add_note(f"No photo of these groups was trained on: {'; '.join(unseen[:5])}{more} ({few}).", notes)
     return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects), read, counts)
 
 
@@ -130,6 +135,7 @@ def _divide(
         validation_per_class=settings.validation_per_class,
         seed=settings.seed,
     )
+    _name_unused(given, selection, settings)
     train = _balance(selection.train, notes) if settings.balanced else selection.train
     validation, verdict = selection.validation, given.verdict
     prints = hash_photos([*train, *validation, *(verdict or ())])
@@ -138,6 +144,18 @@ def _divide(
     if verdict is None:
         validation, verdict = _halve(validation, notes) if settings.halve else (validation, validation)
     return train, validation, verdict, prints
+
+
+def _name_unused(given: FoundPhotos, selection: Selection, settings: SelectionSettings) -> None:
+    """Print how many photos neither train nor are held out."""
+    found = {photo.image for photo in given.photos}
+    held_out = selection.validation if given.validation is None else []
+    unused = found - {photo.image for photo in [*selection.train, *held_out]}
+    if unused:
+        limits = f"trains on up to {pluralize(settings.samples_per_class, 'photo')} per class (--samples-per-class)"
+        if given.validation is None:
+            limits += f" and holds out up to {settings.validation_per_class} (--validation-per-class)"
+        warn(f"{len(unused)} of {pluralize(len(found), 'photo')} not used: this run {limits}.")
 
 
 def _describe_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:

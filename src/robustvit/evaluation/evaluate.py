@@ -34,7 +34,7 @@ def evaluate(
     backgrounds (mixed-same, mixed-other), and the relevance map of the predicted class is compared with the mask. With
     a baseline the differences are paired photo by photo, and the verdict says which model to keep. For photos without
     classes (a flat folder with masks) only the relevance is measured. With groups (a column group, or --group-by),
-    each group is measured too, with the worst, the gap, and the mean weighted by the training photos of the model's
+    each group is measured too, with the worst, the gap, and the mean weighted by the training set of the model's
     run. Photos that the model was trained on, or copies of them, are left out and counted.
 
     With --on: imagenet-val, imagenet-a, imagenet-r, imagenet-sketch, imagenet-v2, objectnet, si-score, imagenet-9,

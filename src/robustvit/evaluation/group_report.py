@@ -51,7 +51,7 @@ class GroupSummary:
             true accuracy, see ``worst_interval``.
         gap: highest minus lowest accuracy.
         mean: mean over groups, each with the same weight.
-        weighted: mean over groups, weighted by their numbers of training photos, as Waterbirds is reported; None if
+        weighted: mean weighted by the number of photos in the training set, as Waterbirds is reported; None if
             these are not known.
     """
 
@@ -83,7 +83,7 @@ class GroupReport(Tabular):
     def frame_rows(self) -> Iterator[FrameRow]:
         """A row for each group, with its measures, and the baseline's and the changes where there is one."""
         for row in self.rows:
-            cells: dict[str, object] = {"group": row.group, "photos": row.photos, "training photos": row.training}
+            cells: dict[str, object] = {"group": row.group, "photos": row.photos, "training set": row.training}
             for words, measures in (("", row.measures), ("baseline ", row.before), ("change ", row.changes)):
                 cells |= {words + name: value for name, value in measures.items()}
             yield cells
@@ -105,7 +105,7 @@ class GroupReport(Tabular):
             f"worst group ({summary.worst_group})": ("worst", summary.worst),
             "gap between best and worst": ("gap", summary.gap),
             "mean over groups": ("mean", summary.mean),
-            "weighted by the training photos": ("weighted", summary.weighted),
+            "weighted by the training set": ("weighted", summary.weighted),
         }
         return [
             f"  {title:<40}{value.percent()}{_describe_change(self.changes.get(name))}"

@@ -109,9 +109,9 @@ def _write_notes(
         )
     lacking = [row.group for row in fair if training and not row.training]
     if lacking and len(lacking) < len(fair):
-        notes.append(f"Not among the training photos, with weight zero: {'; '.join(lacking[:10])}.")
+        notes.append(f"Not in the training set, with weight zero: {'; '.join(lacking[:10])}.")
     here = {row.group for row in rows}
     absent = sorted(name for name, count in (training or {}).items() if count and name not in here)
     if absent and len(absent) < len(training or {}):  # not where a group was left out of training
-        notes.append(f"Among the training photos, but not here, so not in the means: {'; '.join(absent[:10])}.")
+        notes.append(f"In the training set, but not here, so not in the means: {'; '.join(absent[:10])}.")
     return notes
