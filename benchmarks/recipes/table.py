@@ -53,8 +53,9 @@ def change_over_both(before: np.ndarray, after: np.ndarray) -> Interval:
     """Mean of ``after - before``, ``(seeds, photos)``, with a 95 % interval for other photos and other seeds.
 
     The variance of the mean in a two-way layout is that over photos, plus that over seeds, less that of pairs, which is
-    in both (Cameron, Gelbach and Miller 2011). The seeds' part has Student's t, with one degree of freedom less than
-    seeds. A single seed has the interval over photos alone.
+    in both (Cameron, Gelbach and Miller 2011); never below that over photos, since seeds may agree by chance. The
+    seeds' part has Student's t, with one degree of freedom less than seeds. A single seed has the interval over photos
+    alone.
     """
     changes = after - before
     seeds, photos = changes.shape
@@ -62,9 +63,10 @@ def change_over_both(before: np.ndarray, after: np.ndarray) -> Interval:
         return paired_difference(before[0], after[0])
     mean, by_seed, by_photo = changes.mean(), changes.mean(axis=1, keepdims=True), changes.mean(axis=0)
     pairs = ((changes - by_seed - by_photo + mean) ** 2).sum() / ((seeds - 1) * (photos - 1) * seeds * photos)
-    of_seeds, of_photos = by_seed.var(ddof=1) / seeds, max(by_photo.var(ddof=1) / photos - pairs, 0.0)
+    of_seeds, of_photos = by_seed.var(ddof=1) / seeds, by_photo.var(ddof=1) / photos
     wider = (stats.t.ppf(0.975, seeds - 1) / stats.norm.ppf(0.975)) ** 2
-    reach = stats.norm.ppf(0.975) * float(np.sqrt(of_photos + wider * of_seeds))
+    variance = max(of_photos, of_photos - pairs + wider * of_seeds)
+    reach = stats.norm.ppf(0.975) * float(np.sqrt(variance))
     return Interval(float(mean), float(mean - reach), float(mean + reach), photos)
 
 
