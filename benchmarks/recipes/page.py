@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from benchmarks.page_tables import table
@@ -13,13 +14,18 @@ SHOWN = ("ordinary", "mixed-other", "unseen backgrounds", "object alone", "PACS,
 Cells = list[dict[str, Any]]
 
 
+def points(text: str) -> str:
+    """Text with changes in points as the page shows them: with minus signs, and no sign before a zero."""
+    return re.sub(r"[+-]0\.0(?!\d)", "0.0", text).replace("-", "−")
+
+
 def cell(change: Interval) -> str:
     """A change in points over its interval; bold where that excludes zero."""
     text = f"{100 * change.mean:+.1f}"
     if change.count == 1:  # mIoU of a single base model
-        return text.replace("-", "−")
+        return points(text)
     shown = f"**{text}**" if change.low > 0 or change.high < 0 else text
-    return f"{shown}<br>[{100 * change.low:+.1f}, {100 * change.high:+.1f}]".replace("-", "−")
+    return points(f"{shown}<br>[{100 * change.low:+.1f}, {100 * change.high:+.1f}]")
 
 
 def changes(before: Cells, after: Cells, columns: tuple[str, ...] = SHOWN) -> list[str]:
@@ -86,7 +92,7 @@ def changes_by_model(before: Cells, after: Cells) -> list[str]:
     for name in SHOWN:
         each = 100 * (pooled(after, COLUMNS[name]) - pooled(before, COLUMNS[name])).mean(axis=1)
         text = f"{each.mean():+.1f}<br>({', '.join(f'{one:+.1f}' for one in each)})"
-        row.append(text.replace("-", "−"))
+        row.append(points(text))
     return row
 
 
@@ -145,23 +151,28 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-IN_README = ("swaps + relevance", "swaps", "cross-entropy + relevance", "own, to now", "cross-entropy")
-"""Arms of the README's table, with interpolated weights."""
+IN_README = (
+    ("swaps + relevance", "10"), ("swaps + relevance", "30"), ("swaps", "10"), ("swaps", "30"),
+    ("cross-entropy + relevance", "10"), ("own, to now", "10"), ("cross-entropy", "10"),
+)  # fmt: skip
+"""Arms of the README's table and their drawn masks a class, with interpolated weights."""
 README_COLUMNS = ("ordinary", "mixed-other", "unseen backgrounds", "PACS, two-way")
 
 
 def readme_table(record: dict[str, Any]) -> str:
-    """The base models' accuracy, and changes by a few arms with ten drawn masks a class at 112 px."""
+    """The base models' accuracy, and changes by a few arms at 112 px; more than ten masks a class are named."""
     cells = record["cells"]
-    arms = groups(cells)["drawn", "10", "112"]
-    seeds = sorted(seed for seed in arms["swaps + relevance"] if f"base-112-{seed}" in cells)
+    grouped = groups(cells)
+    seeds = sorted(seed for seed in grouped["drawn", "10", "112"]["swaps + relevance"] if f"base-112-{seed}" in cells)
     base = [cells[f"base-112-{seed}"]["answers"] for seed in seeds]
     means = [100 * pooled(base, COLUMNS[name]).mean() for name in README_COLUMNS]
     rows = [["base model, %", *(f"{mean:.1f}" for mean in means), str(len(seeds))]]
-    for name in IN_README:
+    for name, samples in IN_README:
+        arms = grouped["drawn", samples, "112"]
         own = sorted(set(arms.get(name, {})) & set(seeds))
         if own:
             before = [cells[f"base-112-{seed}"]["answers"] for seed in own]
             row = changes(before, answers(arms[name], own, True), README_COLUMNS)
-            rows.append([TITLES[name], *row, str(len(own))])
+            more = f", {samples} masks per class" if samples != "10" else ""
+            rows.append([TITLES[name] + more, *row, str(len(own))])
     return table(["", *README_COLUMNS, "base models"], rows)

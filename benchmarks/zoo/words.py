@@ -90,10 +90,10 @@ RELEVANCE: dict[str, tuple[str, str]] = {
 }
 CITED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 README = """\
-Real photos of five animals, a pretrained ViT-S at 112 px and 10 masks per class. The first row is the accuracy of the
-base models in percent. The others are changes in points, with weights interpolated between the base model and the
-finetuned one: means over base models with 95 % CIs over photos and models, bold where the CI excludes zero
-([record](benchmarks/results/{recipes}.md)). *mixed-other*: objects on backgrounds of other classes;
+Real photos of five animals, a pretrained ViT-S at 112 px and 10 masks per class, or 30 where a row says so. The first
+row is the accuracy of the base models in percent. The others are changes in points, with weights interpolated between
+the base model and the finetuned one: means over base models with 95 % CIs over photos and models, bold where the CI
+excludes zero ([record](benchmarks/results/{recipes}.md)). *mixed-other*: objects on backgrounds of other classes;
 *unseen backgrounds*: on backgrounds that no method trained on; *PACS*: paintings, cartoons and sketches, dog against
 horse.
 
