@@ -12,6 +12,7 @@ from robustvit.common.intervals import Interval
 
 SHOWN = ("ordinary", "mixed-other", "unseen backgrounds", "object alone", "PACS, two-way")
 Cells = list[dict[str, Any]]
+ENOUGH = 3  # base models for an interval; with two, each is shown
 
 
 def points(text: str) -> str:
@@ -39,9 +40,9 @@ def answers(arm: dict[int, Any], seeds: list[int], mixed: bool) -> Cells:
 
 
 def compared(cells: dict[str, Any], size: str, arms: dict[str, dict[int, Any]]) -> str:
-    """Every arm against the base models, as trained and with interpolated weights."""
+    """Arms with enough base models against these, as trained and with interpolated weights."""
     rows = []
-    for name in (name for name in ARMS if name in arms):
+    for name in (name for name in ARMS if len(arms.get(name, {})) >= ENOUGH):
         seeds = sorted(seed for seed in arms[name] if f"base-{size}-{seed}" in cells)
         base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
         for mixed in (False, True):
@@ -54,11 +55,11 @@ def compared(cells: dict[str, Any], size: str, arms: dict[str, dict[int, Any]]) 
 
 
 def against_swaps(arms: dict[str, dict[int, Any]]) -> str:
-    """Every arm against swaps alone on the same base models, both interpolated."""
+    """Arms against swaps alone on the same base models, if these are enough, both interpolated."""
     rows = []
     for name in (name for name in ARMS if name in arms and name != "swaps"):
         seeds = sorted(set(arms[name]) & set(arms.get("swaps", {})))
-        if seeds:
+        if len(seeds) >= ENOUGH:
             rival, own = answers(arms["swaps"], seeds, True), answers(arms[name], seeds, True)
             rows.append([TITLES.get(name, name), *changes(rival, own), str(len(seeds))])
     return table(["", *SHOWN, "base models"], rows)
@@ -85,8 +86,8 @@ MASKS = {"ellipses": "ellipses in the boxes of drawn masks", "tokencut": "found 
 
 
 def changes_by_model(before: Cells, after: Cells) -> list[str]:
-    """Changes in points: an interval for three base models or more, each of them for two."""
-    if len(before) > 2:
+    """Changes in points: an interval if there are enough base models, else each of them."""
+    if len(before) >= ENOUGH:
         return changes(before, after)
     row = []
     for name in SHOWN:
@@ -116,12 +117,13 @@ def by_masks(cells: dict[str, Any], size: str, samples: str = "10") -> str:
 
 
 def by_number(cells: dict[str, Any], size: str) -> str:
-    """Arms with other numbers of masks than ten, drawn or found."""
+    """Arms with other numbers of masks than ten, drawn or found, on too few base models for a table of intervals."""
     rows = []
     for (kind, samples, side), arms in sorted(groups(cells).items(), key=lambda one: (one[0][0], int(one[0][1]))):
         if side == size and samples != "10" and kind in ("drawn", "tokencut"):
             said = f"{samples} {MASKS.get(kind, kind)}"
-            rows += [row_by_model(cells, said, size, arm, arms[arm]) for arm in ARMS if arm in arms]
+            few = [arm for arm in ARMS if 0 < len(arms.get(arm, {})) < ENOUGH]
+            rows += [row_by_model(cells, said, size, arm, arms[arm]) for arm in few]
     return table(["masks a class", "method", *SHOWN, "base models"], rows)
 
 
