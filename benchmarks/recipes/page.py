@@ -143,6 +143,7 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
     cells = record["cells"]
     found = {
         "recipes by masks, 112 px": by_masks(cells, "112"),
+        "recipes by masks, 30 a class": by_masks(cells, "112", "30"),
         "recipes by number of masks, 112 px": by_number(cells, "112"),
         "recipes by size": by_size(cells, ("112", "154")),
     }
