@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -42,11 +43,19 @@ def time_by_turns(functions: Sequence[Callable[[], object]], repeats: int) -> li
     return [(statistics.median(t for t, _ in times), statistics.median(w for _, w in times)) for times in found]
 
 
-def write_dated(name: str, record: Mapping[str, Any], text: str | None = None, out: Path = RESULTS) -> Path:
-    """Write a record, and a page that is also printed, under a name and the date of today; returns the record."""
+def write_dated(
+    name: str, record: Mapping[str, Any], text: str | None = None, out: Path = RESULTS, *, compact: bool = False
+) -> Path:
+    """Write a record, and a page that is also printed, under a name and the date of today; returns the record.
+
+    ``compact``: on one line, for records that would have more than a megabyte.
+    """
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}-{date.today().isoformat()}.json"
-    write_json(dict(record), path)
+    if compact:
+        write_text(json.dumps(record) + "\n", path)
+    else:
+        write_json(dict(record), path)
     if text is not None:
         write_text(text, path.with_suffix(".md"))
         print(text)

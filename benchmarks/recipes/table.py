@@ -158,7 +158,7 @@ def main() -> None:
         "versions": versions(),
         "cells": cells,
     }
-    write_dated("recipes", record, as_markdown(record), args.out)
+    write_dated("recipes", record, as_markdown(record), args.out, compact=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from robustvit import load_model, relevance
 from robustvit.common.pictures import figure_of_rows, overlay
@@ -45,6 +46,8 @@ def main() -> None:
     found = tiles()
     found += [("", np.ones((2, 2)))] * (-len(found) % ACROSS)
     figure_of_rows([found[start : start + ACROSS] for start in range(0, len(found), ACROSS)], PICTURE)
+    drawn = Image.open(PICTURE).convert("RGB")  # 256 colours have half the bytes
+    drawn.quantize(palette=drawn.quantize(256), dither=Image.Dither.FLOYDSTEINBERG).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":
