@@ -25,6 +25,11 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def points(text: str) -> str:
+    """Text with changes in points as pages show them: with minus signs, and no sign before a zero."""
+    return re.sub(r"[+-]0\.0(?!\d)", "0.0", text).replace("-", "−")
+
+
 def change(measures: dict[str, Any] | None, name: str) -> str:
     """A change over its interval over photos, bold where that excludes zero."""
     if measures is None or name not in measures:
@@ -32,4 +37,4 @@ def change(measures: dict[str, Any] | None, name: str) -> str:
     low, high = measures[name]["over_photos"]
     text = f"{measures[name]['change']:+.1f}"
     shown = f"{f'**{text}**' if low > 0 or high < 0 else text}<br>[{low:+.1f}, {high:+.1f}]"
-    return re.sub(r"[+-]0\.0", "0.0", shown).replace("-", "−")
+    return points(shown)

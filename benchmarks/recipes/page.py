@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from benchmarks.page_tables import table
+from benchmarks.page_tables import points, table
 from benchmarks.recipes.arms import ARMS, TITLES
 from benchmarks.recipes.table import AT_SHARE, COLUMNS, change_over_both, groups, overlap_change, pooled
 from robustvit.common.intervals import Interval
@@ -13,11 +12,6 @@ from robustvit.common.intervals import Interval
 SHOWN = ("ordinary", "mixed-other", "unseen backgrounds", "object alone", "PACS, two-way")
 Cells = list[dict[str, Any]]
 ENOUGH = 3  # base models for an interval; with two, each is shown
-
-
-def points(text: str) -> str:
-    """Text with changes in points as the page shows them: with minus signs, and no sign before a zero."""
-    return re.sub(r"[+-]0\.0(?!\d)", "0.0", text).replace("-", "−")
 
 
 def cell(change: Interval) -> str:
